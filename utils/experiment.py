@@ -1,0 +1,237 @@
+"""One description of a training run, read by every engine and by the page."""
+
+import dataclasses
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+DATA = ("ring", "moons", "digits")
+ACTIVATIONS = ("relu", "tanh", "selu")
+OPTIMIZERS = ("sgd", "adam", "adamw")
+L1_METHODS = ("proximal", "subgradient")
+DTYPES = ("float64", "float32")
+DATA_SIZE = {"ring": 1000, "moons": 1000, "digits": 1000}
+IMAGES = ("digits",)
+
+
+def _fail(field, value, allowed):
+    raise ValueError(f"{field} = {value!r}: must be {allowed}")
+
+
+def _real(field, value, low, high, open_high=False):
+    """Return value as a float inside [low, high], or [low, high) if open_high."""
+    close = ")" if open_high or high == math.inf else "]"
+    allowed = f"a number in [{low:g}, {high:g}{close}"
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        _fail(field, value, allowed)
+    number = float(value)
+    inside = low <= number < high if close == ")" else low <= number <= high
+    if not inside:  # also catches NaN
+        _fail(field, value, allowed)
+    return number
+
+
+def _whole(field, value, low, high):
+    """Return value as an int in [low, high]."""
+    allowed = f"a whole number in [{low}, {high}]"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        _fail(field, value, allowed)
+    number = value.__index__()
+    if not low <= number <= high:
+        _fail(field, value, allowed)
+    return number
+
+
+def _choice(field, value, options):
+    if value not in options:
+        _fail(field, value, "one of " + ", ".join(map(repr, options)))
+    return value
+
+
+def _flag(field, value):
+    if value not in (True, False):
+        _fail(field, value, "True or False")
+    return bool(value)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes to a training image, drawn anew at every step.
+
+    Args:
+        rotation: largest angle, degrees, in [0, 180].
+        shift: largest shift along each axis, pixels, in [0, 8].
+        scale: largest relative change of size, in [0, 0.9].
+        flip: probability of a left–right mirror image, in [0, 1].
+    Raises: ValueError naming field, value and range.
+    """
+
+    rotation: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+    flip: float = 0.0
+
+    def __post_init__(self):
+        for field, high in (
+            ("rotation", 180),
+            ("shift", 8),
+            ("scale", 0.9),
+            ("flip", 1),
+        ):
+            number = _real(f"augment.{field}", getattr(self, field), 0, high)
+            object.__setattr__(self, field, number)
+
+
+def _augment(value):
+    if value is None or isinstance(value, Augment):
+        return value
+    names = [field.name for field in dataclasses.fields(Augment)]
+    if not isinstance(value, dict) or not set(value) <= set(names):
+        _fail("augment", value, f"None or a mapping with keys among {names}")
+    return Augment(**value)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A training run, complete: data, network, optimizer, regularizers, seed.
+
+    λ₁ = l1 and λ₂ = l2 multiply Σ|w| and Σw² (no ½), added to the mean data loss;
+    weight_decay is the optimizer's own argument. All three act on weights only
+    unless penalize_bias. label_noise is the chance that a training label is
+    replaced by a class drawn uniformly (Zhang et al. 2017). The noises are
+    standard deviations of Gaussian noise added while training.
+
+    Raises: ValueError naming field, value and range.
+    Source: book/notation.md.
+    """
+
+    data: str = "moons"
+    n_train: int | None = 100
+    label_noise: float = 0.1
+    hidden: tuple[int, ...] = (50, 50)
+    activation: str = "relu"
+    batch_norm: bool = False
+    dropout: float = 0.0
+    dropout_input: float = 0.0
+    input_noise: float = 0.0
+    weight_noise: float = 0.0
+    activation_noise: float = 0.0
+    augment: Augment | None = None
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    lr: float = 1e-2
+    epochs: int = 50
+    batch_size: int = 32
+    l1: float = 0.0
+    l1_method: str = "proximal"
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    penalize_bias: bool = False
+    patience: int | None = None
+    seed: int = 0
+    dtype: str = "float64"
+
+    def __post_init__(self):
+        for field, check in _CHECKS.items():
+            object.__setattr__(self, field, check(field, getattr(self, field)))
+        size = DATA_SIZE[self.data]
+        n_train = size if self.n_train is None else self.n_train
+        object.__setattr__(self, "n_train", _whole("n_train", n_train, 1, size))
+        if self.augment is not None and self.data not in IMAGES:
+            _fail("augment", self.augment, f"None for data = {self.data!r}: no images")
+        if self.momentum and self.optimizer != "sgd":
+            _fail("momentum", self.momentum, f"0 for optimizer = {self.optimizer!r}")
+
+    def replace(self, **changes: Any) -> "Experiment":
+        """Return a copy with the named fields changed."""
+        _known(changes)
+        return dataclasses.replace(self, **changes)
+
+    def grid(self, **axes: Any) -> list["Experiment"]:
+        """Return every combination of the given values, the last axis fastest."""
+        _known(axes)
+        combinations = itertools.product(*axes.values())
+        return [self.replace(**dict(zip(axes, c, strict=True))) for c in combinations]
+
+    def to_json(self) -> str:
+        """Return the experiment as one JSON object, keys in field order."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Experiment":
+        """Return the experiment that to_json wrote.
+
+        Raises: ValueError for what is not JSON, not an object or not a valid field.
+        """
+        try:
+            fields = json.loads(text)
+        except (TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not an experiment in JSON: {error}") from error
+        if not isinstance(fields, dict):
+            _fail("experiment", fields, "a JSON object")
+        _known(fields)
+        return cls(**fields)
+
+
+def _hidden(field, value):
+    if not isinstance(value, list | tuple):
+        _fail(field, value, "a tuple of layer widths, () for a linear model")
+    return tuple(_whole(field, width, 1, 4096) for width in value)
+
+
+def _seed(field, value):
+    return _whole(field, value, 0, 2**32 - 1)
+
+
+def _patience(field, value):
+    return None if value is None else _whole(field, value, 1, 100_000)
+
+
+def _lr(field, value):
+    number = _real(field, value, 0, math.inf)
+    return number if number else _fail(field, value, "a number > 0")
+
+
+def _amount(field, value):
+    return _real(field, value, 0, math.inf)
+
+
+def _fraction(field, value):
+    return _real(field, value, 0, 1, open_high=True)
+
+
+_CHECKS = {
+    "data": lambda f, v: _choice(f, v, DATA),
+    "label_noise": lambda f, v: _real(f, v, 0, 1),
+    "hidden": _hidden,
+    "activation": lambda f, v: _choice(f, v, ACTIVATIONS),
+    "batch_norm": _flag,
+    "dropout": _fraction,
+    "dropout_input": _fraction,
+    "input_noise": _amount,
+    "weight_noise": _amount,
+    "activation_noise": _amount,
+    "augment": lambda f, v: _augment(v),
+    "optimizer": lambda f, v: _choice(f, v, OPTIMIZERS),
+    "momentum": _fraction,
+    "lr": _lr,
+    "epochs": lambda f, v: _whole(f, v, 1, 100_000),
+    "batch_size": lambda f, v: _whole(f, v, 1, 100_000),
+    "l1": _amount,
+    "l1_method": lambda f, v: _choice(f, v, L1_METHODS),
+    "l2": _amount,
+    "weight_decay": _amount,
+    "penalize_bias": _flag,
+    "patience": _patience,
+    "seed": _seed,
+    "dtype": lambda f, v: _choice(f, v, DTYPES),
+}
+
+
+def _known(names):
+    known = [field.name for field in dataclasses.fields(Experiment)]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown field {name!r}: must be one of {known}")

@@ -1,0 +1,101 @@
+"""Random numbers as a pure function of (seed, purpose, step, layer, unit).
+
+The generator is pcg4d of Jarzynski & Olano (2020), "Hash functions for GPU
+rendering", JCGT 9(3): four 32-bit words in, four out, by multiplication, addition
+and shift alone, so that PyTorch, JavaScript, WebAssembly and WGSL give the same
+bits. There is no state: a number depends on its address and on nothing else.
+
+Address: word 0 counts blocks of four units, word 1 is the step, word 2 is
+purpose · 2¹⁶ + layer, word 3 is the seed. Each row (a sample of the batch) begins
+a new block, so that a block never spans two rows.
+"""
+
+import math
+from enum import IntEnum
+
+import torch
+
+
+class Purpose(IntEnum):
+    """What a random number is for; part of its address."""
+
+    SUBSET = 1
+    LABEL = 2
+    LABEL_VALUE = 3
+    WEIGHT = 4
+    BIAS = 5
+    ORDER = 6
+    DROPOUT = 7
+    INPUT_NOISE = 8
+    WEIGHT_NOISE = 9
+    ACTIVATION_NOISE = 10
+    AUGMENT = 11
+
+
+def _shift(v):
+    return (v >> 16) & 0xFFFF
+
+
+def pcg4d(x, y, z, w):
+    """Hash four int32 tensors of one shape into four; arithmetic wraps at 32 bits."""
+    x, y, z, w = (v * 1664525 + 1013904223 for v in (x, y, z, w))
+    for last in (False, True):
+        x = x + y * w
+        y = y + z * x
+        z = z + x * y
+        w = w + y * z
+        if not last:
+            x, y, z, w = (v ^ _shift(v) for v in (x, y, z, w))
+    return x, y, z, w
+
+
+def _int32(value):
+    """Return a whole number in [0, 2³²) as the int32 with the same bits."""
+    return value - 2**32 if value >= 2**31 else value
+
+
+def bits(seed, purpose, steps, layer, rows, width, device="cpu"):
+    """Return random 32-bit words.
+
+    Args:
+        seed: whole number in [0, 2³²).
+        purpose: Purpose.
+        steps: whole numbers, one per step.
+        layer: whole number in [0, 2¹⁶).
+        rows, width: the block of numbers wanted at each step.
+    Returns: int32 [len(steps), rows, width].
+    """
+    blocks = (width + 3) // 4
+    count = torch.arange(rows * blocks, dtype=torch.int32, device=device)
+    step = torch.as_tensor(steps, dtype=torch.int64).to(torch.int32).to(device)
+    x, y = torch.broadcast_tensors(count[None, :], step[:, None])
+    z = torch.full_like(x, (int(purpose) << 16) + layer)
+    w = torch.full_like(x, _int32(seed))
+    words = torch.stack(pcg4d(x, y, z, w), dim=-1)
+    return words.view(len(step), rows, blocks * 4)[..., :width]
+
+
+def uniforms(
+    seed, purpose, steps, layer, rows, width, dtype=torch.float64, device="cpu"
+):
+    """Return uniforms in [0, 1), 24 bits, exact in float32: [steps, rows, width]."""
+    words = bits(seed, purpose, steps, layer, rows, width, device)
+    return ((words >> 8) & 0xFFFFFF).to(dtype) * 2.0**-24
+
+
+def normals(
+    seed, purpose, steps, layer, rows, width, dtype=torch.float64, device="cpu"
+):
+    """Return standard normals, [steps, rows, width], by Box and Muller (1958)."""
+    pairs = (width + 1) // 2
+    u = uniforms(seed, purpose, steps, layer, rows, 2 * pairs, dtype, device)
+    radius = torch.sqrt(-2 * torch.log(1 - u[..., 0::2]))
+    angle = 2 * math.pi * u[..., 1::2]
+    pair = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+    return pair.view(*u.shape)[..., :width]
+
+
+def permutations(seed, purpose, steps, n, device="cpu"):
+    """Return a random order of 0 … n−1 for each step, int64 [steps, n]."""
+    words = bits(seed, purpose, steps, 0, 1, n, device)[:, 0, :]
+    return torch.argsort(words, dim=-1, stable=True)
