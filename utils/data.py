@@ -15,7 +15,7 @@ from utils import random
 from utils.experiment import DATA_SIZE, Experiment
 from utils.random import Purpose
 
-HELD_OUT = {"ring": 1000, "moons": 1000, "digits": 398}
+HELD_OUT = {"ring": (1000, 1000), "moons": (1000, 1000), "digits": (397, 400)}
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,11 @@ def load(name: str) -> Data:
     """
     if name not in _MAKERS:
         raise ValueError(f"data = {name!r}: must be one of {tuple(_MAKERS)}")
-    n, held = DATA_SIZE[name], HELD_OUT[name]
-    X, y = _MAKERS[name](n + 2 * held)
-    ends = (slice(n), slice(n, n + held), slice(n + held, None))
-    splits = [Split(X[s], y[s].astype(np.int64)) for s in ends]
+    sizes = (DATA_SIZE[name], *HELD_OUT[name])
+    X, y = _MAKERS[name](sum(sizes))
+    ends = np.cumsum(sizes)[:-1]
+    parts = zip(np.split(X, ends), np.split(y.astype(np.int64), ends), strict=True)
+    splits = [Split(*part) for part in parts]
     image = (8, 8) if name == "digits" else None
     return Data(name, *splits, classes=int(y.max()) + 1, image=image)
 

@@ -176,9 +176,10 @@ class Experiment:
 
 
 def _hidden(field, value):
-    if not isinstance(value, list | tuple):
-        _fail(field, value, "a tuple of layer widths, () for a linear model")
-    return tuple(_whole(field, width, 1, 4096) for width in value)
+    try:
+        return tuple(_whole(field, width, 1, 4096) for width in value)
+    except (TypeError, ValueError):
+        _fail(field, value, "a tuple of whole numbers in [1, 4096], () if linear")
 
 
 def _seed(field, value):

@@ -1,0 +1,152 @@
+"""The plain PyTorch loop a student would write: the oracle for the engine.
+
+One network, torch.nn layers, torch.optim, autograd; only the random numbers come
+from utils.random, so that both take the same steps.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from utils import random
+from utils.data import load, training_set
+from utils.layers import warp
+from utils.random import Purpose
+
+ACTIVATION = {"relu": nn.ReLU(), "tanh": nn.Tanh(), "selu": nn.SELU()}
+
+
+def draw(kind, e, purpose, step, layer, rows, width):
+    dtype = getattr(torch, e.dtype)
+    return kind(e.seed, purpose, [step], layer, rows, width, dtype)[0]
+
+
+class Network(nn.Module):
+    def __init__(self, e):
+        super().__init__()
+        self.e = e
+        data = load(e.data)
+        sizes = [data.features, *e.hidden, data.outputs]
+        self.linears = nn.ModuleList(
+            nn.Linear(a, b) for a, b in pairwise(sizes)
+        )
+        norms = [nn.BatchNorm1d(h) for h in e.hidden] if e.batch_norm else []
+        self.norms = nn.ModuleList(norms)
+        self.to(getattr(torch, e.dtype))
+        for i, linear in enumerate(self.linears):
+            k = 1 / math.sqrt(linear.in_features)
+            shape = (linear.in_features, linear.out_features)
+            w = draw(random.uniforms, e, Purpose.WEIGHT, 0, i, *shape)
+            b = draw(random.uniforms, e, Purpose.BIAS, 0, i, 1, shape[1])
+            linear.weight.data = (2 * w - 1).T.contiguous() * k
+            linear.bias.data = (2 * b[0] - 1) * k
+
+    def forward(self, x, step=None):
+        e, noisy = self.e, step is not None
+        if noisy and e.augment is not None:
+            x = self.augmented(x, step)
+        if noisy and e.input_noise:
+            x = x + e.input_noise * self.normal(Purpose.INPUT_NOISE, step, 0, x)
+        if noisy and e.dropout_input:
+            x = self.dropped(x, e.dropout_input, step, 0)
+        for i, linear in enumerate(self.linears):
+            w = linear.weight
+            if noisy and e.weight_noise:
+                noise = self.normal(Purpose.WEIGHT_NOISE, step, i, w.T)
+                w = w + e.weight_noise * noise.T
+            x = F.linear(x, w, linear.bias)
+            if i == len(self.linears) - 1:
+                return x
+            if e.batch_norm:
+                x = self.norms[i](x)
+            x = ACTIVATION[e.activation](x)
+            if noisy and e.activation_noise:
+                noise = self.normal(Purpose.ACTIVATION_NOISE, step, i + 1, x)
+                x = x + e.activation_noise * noise
+            if noisy and e.dropout:
+                x = self.dropped(x, e.dropout, step, i + 1)
+        return x
+
+    def normal(self, purpose, step, layer, like):
+        return draw(random.normals, self.e, purpose, step, layer, *like.shape)
+
+    def dropped(self, x, p, step, layer):
+        u = draw(random.uniforms, self.e, Purpose.DROPOUT, step, layer, *x.shape)
+        return x * (u >= p) / (1 - p)
+
+    def augmented(self, x, step):
+        a = self.e.augment
+        u = draw(random.uniforms, self.e, Purpose.AUGMENT, step, 0, len(x), 5)
+        turn, right, down, size = (2 * u[:, :4] - 1).T
+        moved = warp(
+            x.view(-1, 8, 8),
+            rotation=a.rotation * turn,
+            shift_x=a.shift * right,
+            shift_y=a.shift * down,
+            scale=1 + a.scale * size,
+            mirror=u[:, 4] < a.flip,
+        )
+        return moved.view(len(x), -1)
+
+
+def optimizer_for(e, network):
+    everything = list(network.parameters())
+    weights = [linear.weight for linear in network.linears]
+    exempt = (
+        []
+        if e.penalize_bias
+        else [p for p in everything if id(p) not in map(id, weights)]
+    )
+    decayed = everything if e.penalize_bias else weights
+    groups = [
+        {"params": decayed, "weight_decay": e.weight_decay},
+        {"params": exempt, "weight_decay": 0.0},
+    ]
+    if e.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=e.lr, momentum=e.momentum), decayed
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[e.optimizer]
+    return kind(groups, lr=e.lr), decayed
+
+
+def loss_of(logits, y):
+    if logits.shape[1] == 1:
+        return F.binary_cross_entropy_with_logits(logits[:, 0], y.to(logits.dtype))
+    return F.cross_entropy(logits, y)
+
+
+def reference(e):
+    """Return (train_loss, val_loss, objective) per epoch, and the network."""
+    dtype = getattr(torch, e.dtype)
+    train_set, held = training_set(e), load(e.data).validation
+    X, y = torch.tensor(train_set.X, dtype=dtype), torch.tensor(train_set.y)
+    X_val, y_val = torch.tensor(held.X, dtype=dtype), torch.tensor(held.y)
+    network = Network(e)
+    optimizer, penalized = optimizer_for(e, network)
+    curves, step = [], 0
+    for epoch in range(e.epochs):
+        order = random.permutations(e.seed, Purpose.ORDER, [epoch], len(y))[0]
+        objectives = []
+        network.train()
+        for rows in order.split(e.batch_size):
+            loss = loss_of(network(X[rows], step), y[rows])
+            if e.l1_method == "subgradient":
+                loss = loss + e.l1 * sum(p.abs().sum() for p in penalized)
+            loss = loss + e.l2 * sum(p.square().sum() for p in penalized)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if e.l1_method == "proximal":
+                for p in penalized:
+                    p.data = p.sign() * F.relu(p.abs() - e.lr * e.l1)
+            objectives.append(loss.item())
+            step += 1
+        network.eval()
+        with torch.no_grad():
+            losses = [
+                float(loss_of(network(a), b)) for a, b in ((X, y), (X_val, y_val))
+            ]
+        curves.append((*losses, sum(objectives) / len(objectives)))
+    return torch.tensor(curves, dtype=torch.float64), network

@@ -1,0 +1,232 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from tests.reference import reference
+from utils import Experiment, fit, train
+from utils.engine import Ensemble, Training, choose_device
+
+BASE = Experiment(n_train=50, hidden=(12, 9), epochs=6, batch_size=16)
+DIGITS = BASE.replace(data="digits", n_train=60, label_noise=0.2)
+SGD = {"optimizer": "sgd", "lr": 0.1}
+
+KNOBS = {
+    "plain": {},
+    "linear": {"hidden": ()},
+    "deep": {"hidden": (7, 6, 5)},
+    "tanh": {"activation": "tanh"},
+    "selu": {"activation": "selu"},
+    "sgd": SGD,
+    "momentum": {**SGD, "momentum": 0.9},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
+    "adam decay": {"weight_decay": 0.1},
+    "sgd decay": {**SGD, "weight_decay": 0.05, "momentum": 0.5},
+    "l1 proximal": {"l1": 0.01},
+    "l1 subgradient": {"l1": 0.003, "l1_method": "subgradient"},
+    "l2": {"l2": 0.01},
+    "l2 and biases": {"l2": 0.01, "penalize_bias": True, "batch_norm": True},
+    "decay and biases": {"weight_decay": 0.1, "penalize_bias": True},
+    "dropout": {"dropout": 0.5},
+    "dropout input": {"dropout_input": 0.2},
+    "batch norm": {"batch_norm": True},
+    "input noise": {"input_noise": 0.3},
+    "weight noise": {"weight_noise": 0.1},
+    "activation noise": {"activation_noise": 0.3},
+    "label noise": {"label_noise": 0.5},
+    "odd batch": {"batch_size": 7, "dropout": 0.3},
+    "everything": {
+        "batch_norm": True,
+        "dropout": 0.2,
+        "dropout_input": 0.1,
+        "input_noise": 0.1,
+        "weight_noise": 0.05,
+        "activation_noise": 0.1,
+        "l1": 0.001,
+        "l2": 0.001,
+        "weight_decay": 0.01,
+    },
+}
+
+
+def curves(run):
+    names = ("train_loss", "val_loss", "objective")
+    columns = [run.history[name] for name in names]
+    return torch.tensor(columns, dtype=torch.float64).T
+
+
+@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("base", [BASE, DIGITS], ids=["moons", "digits"])
+def test_engine_takes_the_steps_of_the_plain_loop(base, name):
+    e = base.replace(**KNOBS[name])
+    expected, network = reference(e)
+    run = fit(e)[0]
+    torch.testing.assert_close(curves(run), expected, rtol=1e-9, atol=1e-12)
+    X = torch.rand(20, network.linears[0].in_features, dtype=torch.float64)
+    torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-10)
+
+
+def test_augmentation_takes_the_steps_of_the_plain_loop():
+    amounts = {"rotation": 20, "shift": 1, "scale": 0.2, "flip": 0.5}
+    e = DIGITS.replace(augment=amounts)
+    torch.testing.assert_close(
+        curves(fit(e)[0]), reference(e)[0], rtol=1e-9, atol=1e-12
+    )
+    assert fit(e)[0].history != fit(DIGITS)[0].history
+
+
+def test_float32_follows_float64_at_first():
+    single = fit(BASE.replace(dtype="float32", dropout=0.3))[0]
+    double = fit(BASE.replace(dropout=0.3))[0]
+    assert single.state[0].dtype == torch.float32
+    assert np.allclose(
+        single.history["val_loss"], double.history["val_loss"], rtol=1e-3
+    )
+
+
+def test_a_member_does_not_depend_on_its_company():
+    grid = BASE.grid(l2=[0, 0.01], dropout=[0, 0.5], seed=range(4))
+    together = fit(grid)
+    for i in (0, 5, 15):
+        alone = fit(grid[i])[0]
+        torch.testing.assert_close(
+            curves(together[i]), curves(alone), rtol=1e-11, atol=1e-13
+        )
+
+
+def test_threads_do_not_change_the_numbers():
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(curves(fit(BASE.replace(dropout=0.5))[0]))
+    torch.set_num_threads(before)
+    torch.testing.assert_close(*results, rtol=1e-11, atol=1e-13)
+
+
+def test_global_random_state_is_neither_read_nor_moved():
+    torch.manual_seed(1)
+    np.random.seed(1)
+    first = fit(BASE)[0].history
+    after = torch.rand(1), np.random.rand(1)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    assert (torch.rand(1), np.random.rand(1)) == after
+    torch.manual_seed(2)
+    assert fit(BASE)[0].history == first
+
+
+def test_pairing_same_seed_means_same_weights_and_batches():
+    a, b = Ensemble([BASE]), Ensemble([BASE.replace(l2=1.0, dropout=0.5)])
+    assert all(
+        torch.equal(p, q) for p, q in zip(a.parameters, b.parameters, strict=True)
+    )
+    assert torch.equal(a._draws()["order"], b._draws()["order"])
+
+
+def test_train_yields_one_record_per_epoch():
+    records = list(train([BASE, BASE.replace(dropout=0.5)]))
+    assert [r.epoch for r in records] == [1, 2, 3, 4, 5, 6]
+    assert records[0].val_loss.shape == (2,)
+    assert 0 <= float(records[-1].val_accuracy.min()) <= 1
+
+
+def test_incompatible_members_are_grouped_and_keep_their_order():
+    mixed = [BASE, DIGITS, BASE.replace(hidden=(3,)), BASE.replace(seed=9, epochs=2)]
+    runs = fit(mixed)
+    for run, e in zip(runs, mixed, strict=True):
+        assert run.experiment == e
+        torch.testing.assert_close(
+            curves(run), curves(fit(e)[0]), rtol=1e-11, atol=1e-13
+        )
+    assert len(runs[3].history["val_loss"]) == 2
+
+
+def test_patience_stops_and_keeps_the_best_weights():
+    e = BASE.replace(n_train=30, label_noise=0.4, epochs=80, patience=5, lr=0.03)
+    free, stopped = fit([e.replace(patience=None), e])
+    best = stopped.history["val_loss"]
+    assert stopped.status == "stopped early"
+    assert stopped.epoch == 1 + int(np.argmin(best)) == len(best) - 5
+    assert best == pytest.approx(free.history["val_loss"][: len(best)], rel=1e-11)
+    at_best = fit(e.replace(patience=None, epochs=stopped.epoch))[0]
+    for a, b in zip(stopped.state, at_best.state, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
+
+
+def test_patience_that_never_runs_out_still_keeps_the_best():
+    run = fit(BASE.replace(patience=100, epochs=40, label_noise=0.5, lr=0.03))[0]
+    assert run.status == "finished"
+    assert run.epoch == 1 + int(np.argmin(run.history["val_loss"]))
+
+
+def test_a_diverging_member_stops_and_the_others_finish():
+    wild = BASE.replace(**SGD).replace(lr=1e6, l2=1e6)
+    tame = BASE.replace(**SGD)
+    with pytest.warns(RuntimeWarning, match=r"run 1 'wild' diverged in epoch \d"):
+        runs = fit({"tame": tame, "wild": wild})
+    assert runs[1].status == "diverged"
+    assert not math.isfinite(runs[1].history["val_loss"][-1])
+    assert runs[0].history == fit(tame)[0].history
+
+
+def test_set_changes_knobs_and_keeps_weights():
+    ensemble = Ensemble([BASE])
+    ensemble.run_epoch()
+    before = ensemble.state(0)
+    ensemble.set([BASE.replace(l2=0.1)])
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, ensemble.state(0), strict=True)
+    )
+    changed = ensemble.run_epoch()
+    assert changed.epoch == 2
+    ensemble.reset()
+    assert ensemble.run_epoch().epoch == 1
+    with pytest.raises(ValueError, match="cannot share an ensemble"):
+        ensemble.set([BASE.replace(hidden=(5,))])
+    with pytest.raises(ValueError, match="must be 1"):
+        ensemble.set([BASE, BASE])
+
+
+def test_set_follows_a_new_seed_and_its_data():
+    ensemble = Ensemble([BASE])
+    ensemble.set([BASE.replace(seed=3)])
+    ensemble.reset()
+    expected = fit(BASE.replace(seed=3))[0].history["val_loss"][0]
+    assert float(ensemble.run_epoch().val_loss[0]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_nothing_to_train_is_an_error():
+    for call in (Ensemble, Training, fit):
+        with pytest.raises(ValueError, match="experiments: must be at least one"):
+            call([])
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x y", "gpu"])
+def test_unknown_device_is_named(device):
+    with pytest.raises(ValueError, match="device = "):
+        choose_device(device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
+def test_missing_cuda_is_named():
+    with pytest.raises(ValueError, match="device = 'cuda': not available"):
+        choose_device("cuda")
+
+
+def test_no_warnings_while_training():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runs = fit(BASE.replace(**KNOBS["everything"]).grid(seed=range(2)))
+    assert len(runs) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", KNOBS)
+def test_cuda_agrees_with_the_cpu(name):
+    e = BASE.replace(**KNOBS[name])
+    cpu, cuda = fit(e, device="cpu")[0], fit(e, device="cuda")[0]
+    torch.testing.assert_close(curves(cuda), curves(cpu), rtol=1e-9, atol=1e-10)

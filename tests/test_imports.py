@@ -1,0 +1,75 @@
+"""Imports go one way, and the engine runs on a bare GPU machine."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UTILS = Path(__file__).parent.parent / "utils"
+ORDER = [
+    "experiment",
+    "random",
+    "data",
+    "layers",
+    "penalties",
+    "engine",
+    "runs",
+    "plots",
+    "lab",
+]
+BARE = {"torch", "numpy", "sklearn", "utils"} | sys.stdlib_module_names
+
+
+def imported(module):
+    """The modules a file of utils imports at its top level."""
+    tree = ast.parse((UTILS / f"{module}.py").read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            whole = node.module == "utils"
+            names = [f"utils.{a.name}" for a in node.names] if whole else [node.module]
+            yield from names
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_go_one_way(module):
+    allowed = set(ORDER[: ORDER.index(module)]) | {"lab_figure"}
+    for name in imported(module):
+        if name.startswith("utils."):
+            assert name.split(".")[1] in allowed, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", ORDER[: ORDER.index("runs") + 1])
+def test_the_engine_needs_nothing_but_torch_numpy_and_scikit_learn(module):
+    assert {name.split(".")[0] for name in imported(module)} <= BARE
+
+
+def test_only_the_lab_imports_ipywidgets():
+    users = [m for m in ORDER if any("ipywidgets" in name for name in imported(m))]
+    assert users == ["lab"]
+
+
+def test_plots_never_train():
+    assert not any("engine" in n or "runs" in n for n in imported("plots"))
+
+
+def test_the_package_imports_without_plotly_jupyter_and_pandas():
+    code = """
+import sys
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name in ("plotly", "ipywidgets", "IPython", "pandas", "anywidget"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+from utils import Experiment, fit
+print(fit(Experiment(epochs=1, hidden=(3,)))[0].status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "finished\n"

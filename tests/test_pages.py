@@ -1,0 +1,155 @@
+"""The built book in a browser: over http and from disk, in both themes, on a phone.
+
+No page may ask anything of another host, nor log an error or a warning.
+"""
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+import yaml
+from playwright.sync_api import expect
+
+from tests.conftest import SITE
+from utils.plots import MIME
+from utils.sphinx_ext import LAB_MIME
+
+ROOT = Path(__file__).parents[1]
+PHONE = {"width": 360, "height": 740}
+
+
+def list_pages(entry):
+    """Return the documents of a `_toc.yml`, in order."""
+    if isinstance(entry, list):
+        return [page for item in entry for page in list_pages(item)]
+    if not isinstance(entry, dict):
+        return []
+    own = [entry[key] for key in ("root", "file") if key in entry]
+    return own + [page for item in entry.values() for page in list_pages(item)]
+
+
+PAGES = list_pages(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+every_page = pytest.mark.parametrize("name", PAGES)
+
+
+@pytest.fixture(params=["http", "file"])
+def base(request, base_url):
+    return base_url if request.param == "http" else SITE.as_uri()
+
+
+@pytest.fixture(autouse=True)
+def complaints(page):
+    """What the page does wrong during a test: nothing."""
+    found = []
+    page.on("pageerror", lambda error: found.append(f"error: {error}"))
+    page.on("requestfailed", lambda request: found.append(f"failed: {request.url}"))
+    page.on("console", lambda message: found.extend(complaint_in(message)))
+    page.on("request", lambda request: found.extend(foreign(request)))
+    yield
+    assert found == []
+
+
+def complaint_in(message):
+    return [message.text] if message.type in {"error", "warning"} else []
+
+
+def foreign(request):
+    url = urlsplit(request.url)
+    own = url.scheme in {"file", "data", "blob"} or url.hostname == "127.0.0.1"
+    return [] if own else [f"request to {request.url}"]
+
+
+def read(page, url):
+    """Open a page and scroll through it; every figure must get drawn.
+
+    Returns: the figures' canvases.
+    """
+    page.goto(url)
+    canvases = page.locator(".plot-canvas").all()
+    for canvas in canvases:
+        canvas.scroll_into_view_if_needed()
+        expect(canvas).to_have_attribute("data-state", "drawn")
+    return canvases
+
+
+def stored(name, mime):
+    """Count the outputs of a mimetype that the page's notebook stores and shows."""
+    path = ROOT / f"{name}.ipynb"
+    cells = nbformat.read(path, as_version=4).cells if path.exists() else []
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return sum(mime in output.get("data", {}) for output in outputs)
+
+
+def color_of(canvas):
+    return canvas.locator("svg text").first.evaluate("e => getComputedStyle(e).fill")
+
+
+@every_page
+def test_figures_are_drawn_and_described(page, base, name):
+    canvases = read(page, f"{base}/{name}.html")
+    assert len(canvases) == stored(name, MIME) + stored(name, LAB_MIME)
+    for canvas in canvases:
+        assert canvas.get_attribute("aria-label").strip()
+        assert canvas.locator("svg :is(.trace, .hm, .contour)").count() > 0
+
+
+@every_page
+def test_mathematics_is_typeset(page, base, name):
+    page.goto(f"{base}/{name}.html")
+    for formula in page.locator(".math").all():
+        expect(formula.locator("mjx-container").first).to_be_attached()
+    expect(page.locator("mjx-merror")).to_have_count(0)
+
+
+@every_page
+def test_labs_show_their_run(page, base, name):
+    page.goto(f"{base}/{name}.html")
+    labs = page.locator("div.lab[data-state=ready]")
+    expect(labs).to_have_count(stored(name, LAB_MIME))
+    for lab in labs.all():
+        run = json.loads(lab.locator("script.lab-data").text_content())
+        last = f"{run['reference']['val_loss'][-1]:.4f}"
+        expect(lab.locator("output[name=val_loss]")).to_have_text(last)
+        expect(lab.locator("details tbody tr").last).to_contain_text(last)
+
+
+@every_page
+def test_figures_follow_the_theme(page, base_url, name):
+    page.emulate_media(color_scheme="light")
+    canvases = read(page, f"{base_url}/{name}.html")
+    light = [color_of(canvas) for canvas in canvases]
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    for canvas, before in zip(canvases, light, strict=True):
+        text = canvas.locator("svg text").first
+        expect(text).not_to_have_css("fill", before)
+
+
+@every_page
+def test_phone_scrolls_down_only(page, base_url, name):
+    canvases = read(page, f"{base_url}/{name}.html")
+    page.set_viewport_size(PHONE)
+    for canvas in canvases:
+        handle = canvas.locator("svg").first.element_handle()
+        page.wait_for_function(
+            "svg => svg.getBoundingClientRect().right <= innerWidth", arg=handle
+        )
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"]
+
+
+def test_theme_switch_redraws(page, base_url):
+    page.emulate_media(color_scheme="light")
+    figures = [name for name in PAGES if stored(name, MIME)]
+    canvas = read(page, f"{base_url}/{figures[0]}.html")[0]
+    before = color_of(canvas)
+    page.locator(".theme-switch-button:visible").click()
+    expect(canvas.locator("svg text").first).not_to_have_css("fill", before)
+
+
+def test_site_opens_at_the_first_page(page, base):
+    page.goto(f"{base}/index.html")
+    page.wait_for_url(f"**/{PAGES[0]}.html")
+    expect(page.locator("h1")).to_have_count(1)
