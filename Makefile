@@ -9,8 +9,11 @@ export JUPYTER_PLATFORM_DIRS := 1
 .PHONY: lab book test execute bench lint lock gpu-test clean browser
 .DELETE_ON_ERROR:
 
+# JupyterLab's news and update checks call other hosts: off.
 lab: .venv/ready
-	$(BIN)/jupyter lab --notebook-dir=book
+	$(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/book \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+	  --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_FLAGS)
 
 book: .venv/ready web/vendor/ready
 	$(BIN)/jupyter-book build . --all -n -W --keep-going
