@@ -57,8 +57,12 @@ class Network(nn.Module):
             if noisy and e.weight_noise:
                 noise = self.normal(Purpose.WEIGHT_NOISE, step, i, w.T)
                 w = w + e.weight_noise * noise.T
-            x = F.linear(x, w, linear.bias)
-            if i == len(self.linears) - 1:
+            hidden = i < len(self.linears) - 1
+            # The mean over the batch cancels this bias: its true gradient is 0.
+            cancelled = e.batch_norm and hidden
+            bias = linear.bias.detach() if cancelled else linear.bias
+            x = F.linear(x, w, bias)
+            if not hidden:
                 return x
             if e.batch_norm:
                 x = self.norms[i](x)
@@ -132,8 +136,9 @@ def reference(e):
         network.train()
         for rows in order.split(e.batch_size):
             loss = loss_of(network(X[rows], step), y[rows])
+            l1 = e.l1 * sum(p.abs().sum() for p in penalized)
             if e.l1_method == "subgradient":
-                loss = loss + e.l1 * sum(p.abs().sum() for p in penalized)
+                loss = loss + l1
             loss = loss + e.l2 * sum(p.square().sum() for p in penalized)
             optimizer.zero_grad()
             loss.backward()
@@ -141,7 +146,8 @@ def reference(e):
             if e.l1_method == "proximal":
                 for p in penalized:
                     p.data = p.sign() * F.relu(p.abs() - e.lr * e.l1)
-            objectives.append(loss.item())
+            seen = 0 if e.l1_method == "subgradient" else l1.item()
+            objectives.append(loss.item() + seen)
             step += 1
         network.eval()
         with torch.no_grad():

@@ -65,7 +65,7 @@ def test_engine_takes_the_steps_of_the_plain_loop(base, name):
     run = fit(e)[0]
     torch.testing.assert_close(curves(run), expected, rtol=1e-9, atol=1e-12)
     X = torch.rand(20, network.linears[0].in_features, dtype=torch.float64)
-    torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-9)
 
 
 def test_augmentation_takes_the_steps_of_the_plain_loop():
@@ -123,7 +123,7 @@ def test_pairing_same_seed_means_same_weights_and_batches():
     assert all(
         torch.equal(p, q) for p, q in zip(a.parameters, b.parameters, strict=True)
     )
-    assert torch.equal(a._draws()["order"], b._draws()["order"])
+    assert torch.equal(a._draws()[0], b._draws()[0])
 
 
 def test_train_yields_one_record_per_epoch():

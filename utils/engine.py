@@ -24,18 +24,15 @@ from utils.layers import (
     BATCH_NORM_EPS,
     BATCH_NORM_MOMENTUM,
     batch_norm,
-    batch_statistics,
-    dropout,
     warp,
 )
-from utils.penalties import l1_penalty, l2_penalty, soft_threshold
+from utils.network import Network
+from utils.optimizer import Optimizer
 from utils.random import Purpose
 
 # Networks this small lose by sharing a step between threads, tenfold on a busy machine.
 torch.set_num_threads(1)
 
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPS = 1e-8
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "objective")
 
 
@@ -114,6 +111,8 @@ class Ensemble:
         self.first = first
         self.knobs = {f: self._column(f) for f in _KNOBS}
         self.on = {f: bool(column.any()) for f, column in self.knobs.items()}
+        rates = ("dropout", "dropout_input")
+        self.kept = {f: 1 / (1 - self.knobs[f][..., None]) for f in rates}
         if first.augment is not None:
             amounts = [astuple(a) for a in self._all("augment")]
             self.augment = self._tensor(amounts)  # [members, 4]
@@ -122,56 +121,65 @@ class Ensemble:
     def reset(self) -> None:
         """Return to the initial weights."""
         e, sizes = self.first, self._sizes()
-        layers = range(len(sizes) - 1)
-        self.weights = [
-            self._initial(i, Purpose.WEIGHT, *sizes[i : i + 2]) for i in layers
-        ]
-        self.biases = [
-            self._initial(i, Purpose.BIAS, *sizes[i : i + 2]) for i in layers
-        ]
-        widths = e.hidden if e.batch_norm else ()
-        shapes = [(len(self.experiments), 1, width) for width in widths]
-        options = {"dtype": self.dtype, "device": self.device}
-        self.gammas = [torch.ones(s, **options) for s in shapes]
-        self.betas = [torch.zeros(s, **options) for s in shapes]
-        self.means = [torch.zeros(s, **options) for s in shapes]
-        self.variances = [torch.ones(s, **options) for s in shapes]
-        self.moments = [
-            (torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters
-        ]
+        self.network = Network(
+            len(self.experiments),
+            sizes,
+            e.activation,
+            e.batch_norm,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        for i, fan in enumerate(pairwise(sizes)):
+            self.network.weights[i].copy_(self._initial(i, Purpose.WEIGHT, *fan))
+            self.network.biases[i].copy_(self._initial(i, Purpose.BIAS, *fan))
+        for gamma in self.network.gammas:
+            gamma.fill_(1)
+        self.optimizer = Optimizer(self.network, e)
         self.epoch = 0
 
     @property
     def parameters(self) -> list[torch.Tensor]:
-        """What the optimizer moves."""
-        return [*self.weights, *self.biases, *self.gammas, *self.betas]
-
-    @property
-    def penalized(self) -> list[torch.Tensor]:
-        """What penalties and weight decay act on."""
-        return self.parameters if self.first.penalize_bias else self.weights
+        """What the optimizer moves: weights, biases, γ, β, [members, …]."""
+        return self.network.parameters
 
     def state(self, member: int) -> list[torch.Tensor]:
         """Return a copy of one member's parameters and batch-norm statistics."""
-        tensors = [*self.parameters, *self.means, *self.variances]
+        tensors = [*self.parameters, *self.network.means, *self.network.variances]
         return [t[member].detach().cpu().clone() for t in tensors]
 
+    @torch.no_grad()
     def run_epoch(self) -> Record:
         """Train one epoch and return its Record."""
-        draws = self._draws()
-        objective = sum(self._step(s, draws) for s in range(self.steps)) / self.steps
+        order, draws = self._draws()
+        seed = torch.arange(len(self.seeds), device=self.device)[:, None]
+        X = self.X[seed, order]  # [seeds, n, features]
+        y = torch.gather(self.y, 1, self._by_member(order).expand(len(self.y), -1))
+        target = self._target(y)
+        shape = (len(self.y), y.shape[1], self.data.outputs)
+        logits = torch.empty(shape, dtype=self.dtype, device=self.device)
+        penalty, size = 0, self.first.batch_size
+        for s in range(self.steps):
+            rows = slice(s * size, (s + 1) * size)
+            noise = self._noise(s, draws, y[:, rows].shape[1])
+            x = self._inputs(self._by_member(X[:, rows]), noise)
+            tape = self.network.forward(x, noise, logits[:, rows])
+            d = self._slope(logits[:, rows], target[:, rows])
+            self.network.backward(tape, noise, d)
+            penalty = penalty + self.optimizer.penalty(self.knobs, self.on)
+            self.optimizer.step(self.knobs, self.on, self.epoch * self.steps + s + 1)
         self.epoch += 1
-        return self._record(objective)
+        return self._record(self._batch_mean(logits, y) + penalty / self.steps)
 
     @torch.no_grad()
     def logits(self, X: torch.Tensor) -> torch.Tensor:
         """Return [members, n, outputs] for inputs [members or 1, n, features]."""
-        h = X
-        for i in range(len(self.weights)):
-            h = h @ self.weights[i] + self.biases[i]
-            if i < len(self.weights) - 1:
+        net, h = self.network, X
+        for i in range(len(net.weights)):
+            h = h @ net.weights[i] + net.biases[i]
+            if i < len(net.weights) - 1:
                 if self.first.batch_norm:
-                    h = self._normalize(i, h, self.means[i], self.variances[i])
+                    statistics = (net.means[i], net.variances[i])
+                    h = batch_norm(h, net.gammas[i], net.betas[i], *statistics)
                 h = ACTIVATION[self.first.activation](h)
         return h
 
@@ -182,7 +190,7 @@ class Ensemble:
         return torch.tensor(values, dtype=self.dtype, device=self.device)
 
     def _column(self, field):
-        return self._tensor([float(v) for v in self._all(field)]).view(-1, 1, 1)
+        return self._tensor([float(v) for v in self._all(field)]).view(-1, 1)
 
     def _sizes(self):
         return [self.data.features, *self.first.hidden, self.data.outputs]
@@ -196,198 +204,132 @@ class Ensemble:
         self.seeds = sorted(set(self._all("seed")))
         members = [self.seeds.index(seed) for seed in self._all("seed")]
         self.member_seed = torch.tensor(members, device=self.device)
-        sets = [training_set(e) for e in self.experiments]
-        inputs = [sets[members.index(i)].X for i in range(len(self.seeds))]
-        self.X = self._tensor(np.stack(inputs))
-        self.y = torch.tensor(np.stack([s.y for s in sets]), device=self.device)
+        sets = {k: training_set(e) for k, e in zip(key, self.experiments, strict=True)}
+        by_seed = {seed: data.X for (seed, _), data in sets.items()}
+        self.X = self._tensor(np.stack([by_seed[seed] for seed in self.seeds]))
+        labels = np.stack([sets[k].y for k in key])
+        self.y = torch.tensor(labels, device=self.device)
         self.X_val = self._tensor(self.data.validation.X)[None]
         self.y_val = torch.tensor(self.data.validation.y, device=self.device)[None]
 
     def _by_member(self, per_seed):
-        """Turn [seeds, …] into [members or 1, …]."""
-        return per_seed if len(self.seeds) == 1 else per_seed[self.member_seed]
+        """Turn [seeds, …] into [members, …]."""
+        if len(self.seeds) == 1:
+            return per_seed.expand(len(self.experiments), *per_seed.shape[1:])
+        return per_seed[self.member_seed]
 
-    def _per_seed(self, draw, *address, **options):
+    def _per_seed(self, draw, *address):
         """Draw for every seed: [seeds, steps, rows, width]."""
-        options.setdefault("dtype", self.dtype)
-        return torch.stack(
-            [draw(s, *address, device=self.device, **options) for s in self.seeds]
-        )
+        options = {"dtype": self.dtype, "device": self.device}
+        return torch.stack([draw(s, *address, **options) for s in self.seeds])
 
     def _initial(self, layer, purpose, fan_in, fan_out):
         """U(−1/√fan_in, 1/√fan_in), as torch.nn.Linear has it."""
         rows = fan_in if purpose is Purpose.WEIGHT else 1
         u = self._per_seed(random.uniforms, purpose, [0], layer, rows, fan_out)[:, 0]
-        start = (2 * u - 1) / math.sqrt(fan_in)
-        members = len(self.experiments)
-        return self._by_member(start).expand(members, -1, -1).contiguous()
+        return self._by_member((2 * u - 1) / math.sqrt(fan_in))
 
     def _draws(self):
-        """All random numbers of the coming epoch, by name, [seeds, steps, …]."""
-        e, sizes = self.first, self._sizes()
-        first_step = self.epoch * self.steps
-        steps, batch = range(first_step, first_step + self.steps), e.batch_size
-        order = [
-            random.permutations(s, Purpose.ORDER, [self.epoch], e.n_train, self.device)[
-                0
-            ]
-            for s in self.seeds
-        ]
-        draws = {"order": torch.stack(order)}
+        """The coming epoch's batch order, and its random numbers.
 
-        def add(knob, layer, draw, purpose, rows, width):
-            if self.on[knob]:
-                address = (purpose, steps, layer, rows, width)
-                draws[knob, layer] = self._per_seed(draw, *address)
+        Returns: order [seeds, n_train]; {(what, layer): (knob, [seeds, steps, …])}.
+        """
+        e, sizes = self.first, self._sizes()
+        address = (Purpose.ORDER, [self.epoch], e.n_train, self.device)
+        order = torch.stack([random.permutations(s, *address)[0] for s in self.seeds])
+        begin = self.epoch * self.steps
+        steps, batch, draws = range(begin, begin + self.steps), e.batch_size, {}
+
+        def add(knob, what, draw, purpose, layer, shape):
+            if knob == "augment" or self.on[knob]:
+                values = self._per_seed(draw, purpose, steps, layer, *shape)
+                draws[what, layer] = (knob, values)
 
         uniforms, normals = random.uniforms, random.normals
-        add("dropout_input", 0, uniforms, Purpose.DROPOUT, batch, sizes[0])
-        add("input_noise", 0, normals, Purpose.INPUT_NOISE, batch, sizes[0])
-        for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            add("weight_noise", i, normals, Purpose.WEIGHT_NOISE, fan_in, fan_out)
-            if i < len(sizes) - 2:
-                add("dropout", i + 1, uniforms, Purpose.DROPOUT, batch, fan_out)
-                noise = Purpose.ACTIVATION_NOISE
-                add("activation_noise", i + 1, normals, noise, batch, fan_out)
         if e.augment is not None:
-            address = (Purpose.AUGMENT, steps, 0, batch, 5)
-            draws["augment"] = self._per_seed(uniforms, *address)
-        return draws
+            add("augment", "augment", uniforms, Purpose.AUGMENT, 0, (batch, 5))
+        inputs = (batch, sizes[0])
+        add("input_noise", "input", normals, Purpose.INPUT_NOISE, 0, inputs)
+        add("dropout_input", "mask", uniforms, Purpose.DROPOUT, 0, inputs)
+        for i, fan in enumerate(pairwise(sizes)):
+            add("weight_noise", "weight", normals, Purpose.WEIGHT_NOISE, i, fan)
+        for i, width in enumerate(e.hidden, 1):
+            units, hidden = (batch, width), Purpose.ACTIVATION_NOISE
+            add("activation_noise", "activation", normals, hidden, i, units)
+            add("dropout", "mask", uniforms, Purpose.DROPOUT, i, units)
+        return order, draws
 
-    def _step(self, s, draws):
-        """One optimizer step on batch s; returns the objective, [members]."""
-        size = self.first.batch_size
-        order = draws["order"][:, s * size : (s + 1) * size]  # [seeds, batch]
-        seed = torch.arange(len(self.seeds), device=self.device)[:, None]
-        X = self._by_member(self.X[seed, order])
-        y = torch.gather(self.y, 1, self._by_member(order).expand(len(self.y), -1))
-        at = self._at_step(s, draws, order.shape[1])
-        for p in self.parameters:
-            p.requires_grad_(True)
-        data_loss = self._data_loss(self._noisy_logits(X, at), y)
-        objective = data_loss + self._penalty()
-        gradients = torch.autograd.grad(objective.sum(), self.parameters)
-        for p in self.parameters:
-            p.requires_grad_(False)
-        self._update(gradients, self.epoch * self.steps + s + 1)
-        return objective.detach()
+    def _noise(self, s, draws, batch):
+        """Step s's random tensors scaled by the knobs, {(what, layer): [members, …]}.
 
-    def _at_step(self, s, draws, batch):
-        """This step's numbers, [members or 1, …]; the last batch may be short."""
-        at = {}
-        for key, value in draws.items():
-            if key != "order":
-                rows = slice(None if key[0] == "weight_noise" else batch)
-                at[key] = self._by_member(value[:, s])[:, rows]
-        return at
-
-    def _noisy_logits(self, X, at):
-        """Training-mode forward pass; `at` holds this step's random numbers."""
-        h = self._augmented(X, at["augment"]) if "augment" in at else X
-        if self.on["input_noise"]:
-            h = h + self.knobs["input_noise"] * at["input_noise", 0]
-        if self.on["dropout_input"]:
-            h = dropout(h, self.knobs["dropout_input"], at["dropout_input", 0])
-        last = len(self.weights) - 1
-        for i, weight in enumerate(self.weights):
-            w = weight
-            if self.on["weight_noise"]:
-                w = weight + self.knobs["weight_noise"] * at["weight_noise", i]
-            h = h @ w + self.biases[i]
-            if i == last:
-                return h
-            if self.first.batch_norm:
-                mean, var = batch_statistics(h)
-                self._track(i, mean.detach(), var.detach(), h.shape[1])
-                h = self._normalize(i, h, mean, var)
-            h = ACTIVATION[self.first.activation](h)
-            if self.on["activation_noise"]:
-                h = h + self.knobs["activation_noise"] * at["activation_noise", i + 1]
-            if self.on["dropout"]:
-                h = dropout(h, self.knobs["dropout"], at["dropout", i + 1])
-
-    def _augmented(self, X, u):
-        members, n = len(self.experiments), X.shape[1]
-        u = u.expand(members, -1, -1)
-        rotation, shift, scale, flip = (a.view(-1, 1) for a in self.augment.T)
-        spread = 2 * u - 1
-        moved = warp(
-            X.expand(members, -1, -1).reshape(members * n, *self.data.image),
-            rotation=(rotation * spread[..., 0]).flatten(),
-            shift_x=(shift * spread[..., 1]).flatten(),
-            shift_y=(shift * spread[..., 2]).flatten(),
-            scale=(1 + scale * spread[..., 3]).flatten(),
-            mirror=(u[..., 4] < flip).flatten(),
-        )
-        return moved.view(members, n, -1)
-
-    def _normalize(self, i, h, mean, var):
-        return batch_norm(h, self.gammas[i], self.betas[i], mean, var)
-
-    def _track(self, i, mean, var, n):
-        """Move the running statistics; the variance unbiased, as torch.nn has it."""
-        unbiased = var * n / max(n - 1, 1)
-        self.means[i].lerp_(mean, BATCH_NORM_MOMENTUM)
-        self.variances[i].lerp_(unbiased, BATCH_NORM_MOMENTUM)
-
-    def _data_loss(self, logits, y):
-        """Mean cross-entropy over the batch, [members]."""
-        if self.data.outputs == 1:
-            target = y.to(logits.dtype).expand(len(logits), -1)
-            loss = F.binary_cross_entropy_with_logits
-            return loss(logits[..., 0], target, reduction="none").mean(1)
-        target = y.expand(len(logits), -1)
-        return F.cross_entropy(logits.mT, target, reduction="none").mean(1)
-
-    def _penalty(self):
-        total = torch.zeros(len(self.experiments), dtype=self.dtype, device=self.device)
-        if self.on["l1"] and self.first.l1_method == "subgradient":
-            total = total + l1_penalty(self.penalized, self.knobs["l1"].flatten())
-        if self.on["l2"]:
-            total = total + l2_penalty(self.penalized, self.knobs["l2"].flatten())
-        return total
-
-    @torch.no_grad()
-    def _update(self, gradients, t):
-        """One step of SGD, Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019).
-
-        With proximal L1, soft thresholding by lr · λ₁ follows.
+        'mask' is 0 or 1/(1 − p); the rest is added. The last batch may be short.
         """
-        lr, decay = self.knobs["lr"], self.knobs["weight_decay"]
-        sgd = self.first.optimizer == "sgd"
-        decoupled = self.first.optimizer == "adamw"
-        proximal = self.on["l1"] and self.first.l1_method == "proximal"
-        penalized = {id(p) for p in self.penalized}
-        for p, gradient, (m, v) in zip(
-            self.parameters, gradients, self.moments, strict=True
-        ):
-            g, decayed = gradient, id(p) in penalized
-            if self.on["weight_decay"] and decayed:
-                if decoupled:
-                    p.mul_(1 - lr * decay)
-                else:
-                    g = g + decay * p
-            if sgd:
-                m.mul_(self.knobs["momentum"]).add_(g)
-                p.sub_(lr * m)
-            else:
-                m.lerp_(g, 1 - ADAM_BETAS[0])
-                v.mul_(ADAM_BETAS[1]).addcmul_(g, g, value=1 - ADAM_BETAS[1])
-                scale = math.sqrt(1 - ADAM_BETAS[1] ** t)
-                step = lr / (1 - ADAM_BETAS[0] ** t)
-                p.sub_(step * m / (v.sqrt() / scale + ADAM_EPS))
-            if proximal and decayed:
-                p.copy_(soft_threshold(p, lr * self.knobs["l1"]))
+        noise = {}
+        for (what, layer), (knob, values) in draws.items():
+            rows = slice(None if what == "weight" else batch)
+            u = self._by_member(values[:, s, rows])
+            if what == "mask":
+                p = self.knobs[knob][..., None]
+                mask = self.network.buffer((what, layer), *u.shape)
+                u = torch.ge(u, p, out=mask).mul_(self.kept[knob])
+            elif what != "augment":
+                u = self.knobs[knob][..., None] * u
+            noise[what, layer] = u
+        return noise
 
-    @torch.no_grad()
+    def _inputs(self, x, noise):
+        """The batch as the first layer sees it: warped, noisy, dropped."""
+        if ("augment", 0) in noise:
+            x = self._augmented(x, noise["augment", 0])
+        if ("input", 0) in noise:
+            x = x + noise["input", 0]
+        if ("mask", 0) in noise:
+            x = x * noise["mask", 0]
+        return x
+
+    def _augmented(self, x, u):
+        members, n, _ = x.shape
+        spread, amounts = 2 * u - 1, self.augment[:, None]  # [members, n or 1, …]
+        rotation, right, down, size = (
+            (amounts[..., [0, 1, 1, 2]] * spread[..., :4]).flatten(0, 1).T
+        )
+        mirror = (u[..., 4] < amounts[..., 3]).flatten()
+        images = x.reshape(members * n, *self.data.image)
+        return warp(images, rotation, right, down, 1 + size, mirror).view(
+            members, n, -1
+        )
+
+    def _target(self, y):
+        """Labels as the probabilities a perfect network would give."""
+        if self.data.outputs == 1:
+            return y[..., None].to(self.dtype)
+        return F.one_hot(y, self.data.classes).to(self.dtype)
+
+    def _slope(self, logits, target):
+        """Derivative of the mean cross-entropy by the logits."""
+        p = logits.sigmoid() if self.data.outputs == 1 else logits.softmax(-1)
+        return p.sub_(target).mul_(1 / logits.shape[1])
+
+    def _losses(self, logits, y):
+        """Cross-entropy of every point, [members, n]."""
+        y = y.expand(len(logits), -1)
+        if self.data.outputs == 1:
+            loss = F.binary_cross_entropy_with_logits
+            return loss(logits[..., 0], y.to(logits.dtype), reduction="none")
+        return F.cross_entropy(logits.mT, y, reduction="none")
+
+    def _batch_mean(self, logits, y):
+        """Mean over batches of the mean over each batch, [members]."""
+        batches = self._losses(logits, y).split(self.first.batch_size, dim=1)
+        return torch.stack([batch.mean(1) for batch in batches]).mean(0)
+
     def _record(self, objective):
         values = []
         for X, y in ((self._by_member(self.X), self.y), (self.X_val, self.y_val)):
             logits = self.logits(X)
-            loss = self._data_loss(logits, y)
             guess = logits[..., 0] >= 0 if logits.shape[-1] == 1 else logits.argmax(-1)
-            values += [loss, (guess == y).double().mean(1)]
-        values = [v.detach().double().cpu() for v in (*values, objective)]
+            values += [self._losses(logits, y).mean(1), (guess == y).double().mean(1)]
+        values = [v.double().cpu() for v in (*values, objective)]
         finite = torch.isfinite(values[0]) & torch.isfinite(values[2])
         return Record(self.epoch, *values, active=finite)
 

@@ -1,0 +1,77 @@
+"""SGD, Adam and AdamW for an ensemble, and the penalties, on one matrix of parameters.
+
+Adam: Kingma & Ba (2015). AdamW: Loshchilov & Hutter (2019). A row of the matrix is a
+member, so its learning rate and penalties may differ from its neighbours'.
+"""
+
+import math
+
+import torch
+
+BETAS = (0.9, 0.999)
+EPS = 1e-8
+
+
+class Optimizer:
+    """Moves the parameters of a Network along its gradient, as its Experiment says."""
+
+    def __init__(self, network, experiment):
+        self.kind, self.l1_method = experiment.optimizer, experiment.l1_method
+        whole = experiment.penalize_bias
+        count = network.n_parameters if whole else network.n_weights
+        self.flat, self.gradient = network.flat, network.flat_gradient
+        self.penalized = self.flat[:, :count]
+        self.penalized_gradient = self.gradient[:, :count]
+        self.m, self.v = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        self.work = torch.empty_like(self.flat)
+        self.penalized_work = self.work[:, :count]
+
+    def penalty(self, knobs, on):
+        """λ₁ Σ|w| + λ₂ Σ w², [members], or 0 where both are off."""
+        norm, total = torch.linalg.vector_norm, 0
+        if on["l1"]:
+            total = knobs["l1"][:, 0] * norm(self.penalized, 1, dim=1)
+        if on["l2"]:
+            total = total + knobs["l2"][:, 0] * norm(self.penalized, dim=1).square_()
+        return total
+
+    def step(self, knobs, on, t):
+        """One step, the t-th (from 1), with knobs as columns [members, 1]."""
+        proximal = self.l1_method == "proximal"
+        self._add_penalty_gradients(knobs, on, proximal)
+        if self.kind == "adamw" and on["weight_decay"]:
+            self.penalized.mul_(1 - knobs["lr"] * knobs["weight_decay"])
+        if self.kind == "sgd":
+            self._sgd(knobs, on)
+        else:
+            self._adam(knobs, t)
+        if on["l1"] and proximal:
+            limit = knobs["lr"] * knobs["l1"]
+            torch.clamp(self.penalized, -limit, limit, out=self.penalized_work)
+            self.penalized.sub_(self.penalized_work)
+
+    def _add_penalty_gradients(self, knobs, on, proximal):
+        if on["l1"] and not proximal:
+            torch.sign(self.penalized, out=self.penalized_work)
+            self.penalized_gradient.addcmul_(self.penalized_work, knobs["l1"])
+        slope = 2 * knobs["l2"]
+        if self.kind != "adamw":
+            slope = slope + knobs["weight_decay"]
+        if on["l2"] or (on["weight_decay"] and self.kind != "adamw"):
+            self.penalized_gradient.addcmul_(self.penalized, slope)
+
+    def _sgd(self, knobs, on):
+        if on["momentum"]:
+            self.m.mul_(knobs["momentum"]).add_(self.gradient)
+            self.flat.addcmul_(self.m, knobs["lr"], value=-1)
+        else:
+            self.flat.addcmul_(self.gradient, knobs["lr"], value=-1)
+
+    def _adam(self, knobs, t):
+        self.m.lerp_(self.gradient, 1 - BETAS[0])
+        self.v.mul_(BETAS[1]).addcmul_(self.gradient, self.gradient, value=1 - BETAS[1])
+        step = knobs["lr"] / (1 - BETAS[0] ** t)
+        torch.sqrt(self.v, out=self.work)
+        self.work.div_(math.sqrt(1 - BETAS[1] ** t)).add_(EPS)
+        torch.div(self.m, self.work, out=self.work)
+        self.flat.addcmul_(self.work, step, value=-1)
