@@ -1,0 +1,184 @@
+import copy
+import json
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from utils import plots
+from utils.sphinx_ext import LAB_MIME, find_problem, render_figure, render_lab
+
+EPOCHS = list(range(1, 26))
+FIGURE = {
+    "data": [{"x": [1, 2], "y": [3, 4], "type": "scatter"}],
+    "layout": {
+        "meta": {"description": 'Loss "falls" </script><b>'},
+        "title": {"text": "A <title>"},
+        "height": 200,
+    },
+}
+LAB = {
+    "version": 1,
+    "experiment": {"data": "moons", "hidden": [50, 50], "seed": 0},
+    "knobs": {
+        "l2": {"label": "λ₂", "min": 1e-6, "max": 1.0, "scale": "log", "value": 0.0}
+    },
+    "reference": {
+        "epoch": EPOCHS,
+        "train_loss": [0.5 / epoch for epoch in EPOCHS],
+        "val_loss": [0.5] * 25,
+        "train_accuracy": [0.9] * 25,
+        "val_accuracy": [0.875] * 25,
+    },
+    "description": "Both losses of the baseline.",
+}
+
+
+def script(name, html):
+    """Return the JSON that a browser finds in the page's script element."""
+    pattern = f'<script type="application/json" class="{name}">(.*?)</script>'
+    return json.loads(re.search(pattern, html, re.DOTALL)[1])
+
+
+def test_figure_keeps_its_data_and_gives_its_title_to_the_caption():
+    html = render_figure(FIGURE)
+    layout = {key: FIGURE["layout"][key] for key in ("meta", "height")}
+    assert script("plot-data", html) == {"data": FIGURE["data"], "layout": layout}
+    assert "<figcaption>A &lt;title&gt;</figcaption>" in html
+
+
+def test_figure_is_described_to_those_who_cannot_see_it():
+    html = render_figure(FIGURE)
+    text = "Loss &quot;falls&quot; &lt;/script&gt;&lt;b&gt;"
+    assert f'role="img" aria-label="{text}"' in html
+    assert f"<summary>Text description</summary><p>{text}</p>" in html
+
+
+def test_figure_reserves_its_height():
+    assert "min-height:200px" in render_figure(FIGURE)
+
+
+def outputs(html):
+    return dict(re.findall(r'<output name="(\w+)">(.*?)</output>', html))
+
+
+def test_lab_shows_the_numbers_of_its_last_epoch():
+    assert outputs(render_lab(LAB)) == {
+        "train_loss": "0.0200",
+        "val_loss": "0.5000",
+        "gap": "0.4800",
+        "val_accuracy": "87.5%",
+    }
+
+
+def test_lab_carries_its_bundle_for_a_live_page():
+    html = render_lab(LAB)
+    assert '<div class="lab" data-state="ready">' in html
+    assert script("lab-data", html) == LAB
+
+
+def test_lab_draws_the_run_in_the_style_of_the_book():
+    figure = script("plot-data", render_lab(LAB))
+    drawn = {t["line"]["dash"]: t["y"][0] for t in figure["data"]}
+    assert drawn == {plots.TRAIN_DASH: 0.5, plots.VAL_DASH: 0.5}
+    assert figure["layout"]["meta"]["description"] == LAB["description"]
+
+
+def test_lab_table_has_every_tenth_epoch_and_the_last():
+    table = render_lab(LAB).rpartition("<tbody>")[2]
+    assert re.findall(r"<tr>\s*<td>(\d+)</td>", table) == ["10", "20", "25"]
+
+
+def test_lab_names_the_range_of_its_knobs():
+    cells = re.findall(r"<td>(.*?)</td>", render_lab(LAB))
+    assert cells[:4] == ["λ₂", "0", "0.000001", "1"]
+
+
+def test_lab_has_no_dead_controls():
+    assert not re.search("<(input|button|select)", render_lab(LAB))
+
+
+def change(content, path, value):
+    """Return a copy with one key changed, or removed if the value is `...`."""
+    content = copy.deepcopy(content)
+    *parents, key = path
+    inner = content
+    for parent in parents:
+        inner = inner[parent]
+    if value is ...:
+        del inner[key]
+    else:
+        inner[key] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (["version"], 2, "$.version: 1 was expected"),
+        (["description"], ..., "'description' is a required property"),
+        (["reference", "val_loss"], ..., "$.reference: 'val_loss' is a required"),
+        (["reference", "val_loss"], [0.1], "$.reference.val_loss: must be as long"),
+        (["reference", "val_loss", 3], "0.1", "$.reference.val_loss[3]: '0.1' is not"),
+        (["reference", "val_loss", 3], float("nan"), "$: Out of range float"),
+        (["knobs", "l2", "max"], "1", "$.knobs.l2.max: '1' is not of type"),
+        (["knobs", "l2", "scale"], "cubic", "$.knobs.l2.scale: 'cubic' is not one"),
+        (["experiment"], None, "$.experiment: None is not of type 'object'"),
+    ],
+)
+def test_a_malformed_lab_is_told_by_its_key(path, value, problem):
+    assert problem in find_problem(LAB_MIME, change(LAB, path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (["layout", "meta"], ..., "$.layout: 'meta' is a required property"),
+        (["layout", "meta", "description"], " ", "$.layout.meta.description: ' '"),
+        (["layout", "title"], "A", "$.layout.title: 'A' is not of type 'object'"),
+        (["data"], {}, "$.data: {} is not of type 'array'"),
+    ],
+)
+def test_a_malformed_figure_is_told_by_its_key(path, value, problem):
+    assert problem in find_problem(plots.MIME, change(FIGURE, path, value))
+
+
+def test_corrupt_content_is_told():
+    assert find_problem(LAB_MIME, "{").startswith("$: '{' is not of type 'object'")
+
+
+def test_sound_outputs_have_no_problem():
+    assert find_problem(plots.MIME, FIGURE) is None
+    assert find_problem(LAB_MIME, LAB) is None
+
+
+def build(folder, data):
+    """Build a book of one notebook with one output; return its HTML and warnings."""
+    output = nbformat.v4.new_output("display_data", data=data)
+    code = nbformat.v4.new_code_cell("x", outputs=[output], execution_count=1)
+    title = nbformat.v4.new_markdown_cell("# Chapter")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[title, code]), folder / "index.ipynb"
+    )
+    options = ["-q", "-C", "-D", "extensions=myst_nb", "-D", "nb_execution_mode=off"]
+    command = [sys.executable, "-m", "sphinx", *options, folder, folder / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return (folder / "out" / "index.html").read_text(), done.stderr
+
+
+WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
+
+
+def test_page_prefers_the_lab_to_the_widget(tmp_path):
+    html, _ = build(tmp_path, {LAB_MIME: LAB, **WIDGET, "text/plain": "Lab(...)"})
+    assert outputs(html)["val_loss"] == "0.5000"
+    assert "model_id" not in html
+
+
+def test_a_malformed_lab_is_a_warning_that_names_document_and_key(tmp_path):
+    lab = change(LAB, ["reference", "val_loss"], ...)
+    _, warnings = build(tmp_path, {LAB_MIME: lab, "text/plain": "Lab(...)"})
+    assert "index.ipynb" in warnings
+    assert "$.reference: 'val_loss' is a required property" in warnings

@@ -1,0 +1,202 @@
+"""What the rendered book adds to myst-nb: figures and labs from stored outputs.
+
+A notebook stores a figure as Plotly JSON and a lab as JSON of our own; this turns
+both into the page's HTML. A malformed output is a warning that names the document
+and the key, so that a build with `-W` fails on it.
+"""
+
+import json
+from html import escape
+from textwrap import shorten
+
+import numpy as np
+import pandas as pd
+import plotly.io as pio
+from docutils import nodes
+from jsonschema import Draft202012Validator
+
+from utils import plots
+
+LAB_MIME = "application/vnd.regularization.lab+json"
+SERIES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
+STEP = 10
+
+_NUMBER = {"type": "number"}
+_NUMBERS = {"type": "array", "items": _NUMBER, "minItems": 1}
+_TEXT = {"type": "string", "pattern": r"\S"}
+
+
+def _object(optional=None, **required):
+    properties = required | (optional or {})
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+_LAYOUT = _object(
+    optional={"title": {"type": "object"}, "height": _NUMBER},
+    meta=_object(description=_TEXT),
+)
+_KNOB = _object(
+    label=_TEXT,
+    min=_NUMBER,
+    max=_NUMBER,
+    scale={"enum": ["linear", "log"]},
+    value=_NUMBER,
+)
+SCHEMAS = {
+    plots.MIME: _object(data={"type": "array"}, layout=_LAYOUT),
+    LAB_MIME: _object(
+        version={"const": 1},
+        experiment={"type": "object"},
+        knobs={"type": "object", "additionalProperties": _KNOB},
+        reference=_object(**dict.fromkeys(SERIES, _NUMBERS)),
+        description=_TEXT,
+    ),
+}
+
+
+class BookMimeRenderer:
+    """A myst-nb plug-in that renders the book's two mimetypes."""
+
+    mime_priority_overrides = [("html", mime, 1) for mime in SCHEMAS]  # noqa: RUF012
+
+    @staticmethod
+    def handle_mime(renderer, data, inline):
+        """Returns: nodes; [] after a warning; None for mimetypes of others."""
+        if inline or data.mime_type not in SCHEMAS:
+            return None
+        problem = find_problem(data.mime_type, data.content)
+        if problem:
+            message = f"cell {data.cell_index}, {data.mime_type}: {problem}"
+            renderer.logger.warning(message, subtype="book", line=data.line)
+            return []
+        render = render_lab if data.mime_type == LAB_MIME else render_figure
+        return [nodes.raw(text=render(data.content), format="html")]
+
+
+def find_problem(mime, content):
+    """What is wrong with an output.
+
+    Args:
+        mime: a key of `SCHEMAS`.
+        content: the output, as parsed from JSON.
+    Returns: a sentence naming the first key at fault, or None.
+    """
+    for error in Draft202012Validator(SCHEMAS[mime]).iter_errors(content):
+        return f"{error.json_path}: {shorten(error.message, 200)}"
+    try:
+        json.dumps(content, allow_nan=False)
+    except ValueError as error:
+        return f"$: {error}"
+    return _find_odd_length(content["reference"]) if mime == LAB_MIME else None
+
+
+def _find_odd_length(reference):
+    for name in SERIES:
+        if len(reference[name]) != len(reference["epoch"]):
+            return f"$.reference.{name}: must be as long as $.reference.epoch"
+    return None
+
+
+def render_figure(figure):
+    """A figure's HTML, which `web/figures.js` draws from the JSON inside.
+
+    The title becomes a caption, so that it wraps on narrow screens.
+    """
+    layout = dict(figure["layout"])
+    title = layout.pop("title", {}).get("text")
+    text = escape(layout["meta"]["description"])
+    height = layout.get("height", plots.TEMPLATE.layout.height)
+    return (
+        '<figure class="plot">'
+        + (f"<figcaption>{escape(title)}</figcaption>" if title else "")
+        + f'<div class="plot-canvas" role="img" aria-label="{text}"'
+        + f' style="min-height:{height:.0f}px"></div>'
+        + _script("plot-data", {"data": figure["data"], "layout": layout})
+        + _details("Text description", f"<p>{text}</p>")
+        + "</figure>"
+    )
+
+
+def render_lab(lab):
+    """A lab's HTML: the book's own run, its numbers and its settings.
+
+    A live lab finds its parts by name: `div.lab[data-state]`, `script.lab-data`,
+    and an `output` for each result.
+    """
+    run = pd.DataFrame({name: lab["reference"][name] for name in SERIES})
+    return (
+        '<div class="lab" data-state="ready">'
+        + _script("lab-data", lab)
+        + render_figure(_draw(run, lab["description"]))
+        + _results(run.iloc[-1])
+        + _knobs(lab["knobs"])
+        + '<p class="lab-note">These are the numbers of the run stored with this '
+        + "chapter. The sliders run in JupyterLab: <code>make lab</code>.</p>"
+        + _details("All settings of this run", _settings(lab["experiment"]))
+        + _details(f"Table of every {STEP}th epoch", _epochs(run))
+        + "</div>"
+    )
+
+
+def _draw(run, description):
+    figure = plots.curves(run.assign(seed=0), description=description)
+    return json.loads(pio.to_json(figure, validate=False))
+
+
+def _results(last):
+    results = {**last, "gap": last["val_loss"] - last["train_loss"]}
+    labels = plots.LABELS | {"gap": "gap: validation − training loss"}
+    items = "".join(
+        f"<div><dt>{labels[name]}</dt>"
+        f'<dd><output name="{name}">{_format(name, results[name])}</output></dd></div>'
+        for name in ("train_loss", "val_loss", "gap", "val_accuracy")
+    )
+    epoch = _format("epoch", last["epoch"])
+    return f'<p>After epoch {epoch}:</p><div class="lab-results"><dl>{items}</dl></div>'
+
+
+def _knobs(knobs):
+    rows = [
+        (knob["label"], _plain(knob["value"]), _plain(knob["min"]), _plain(knob["max"]))
+        for knob in knobs.values()
+    ]
+    columns = ["knob", "in this run", "slider from", "to"]
+    return _table(pd.DataFrame(rows, columns=columns))
+
+
+def _plain(number):
+    return np.format_float_positional(number, trim="-")
+
+
+def _settings(experiment):
+    rows = [(name, json.dumps(value)) for name, value in experiment.items()]
+    return _table(pd.DataFrame(rows, columns=["setting", "value"]))
+
+
+def _epochs(run):
+    kept = run[(run["epoch"] % STEP == 0) | (run.index == len(run) - 1)]
+    texts = {
+        plots.LABELS.get(name, name): [_format(name, value) for value in kept[name]]
+        for name in SERIES
+    }
+    return _table(pd.DataFrame(texts))
+
+
+def _format(name, value):
+    if name == "epoch":
+        return f"{value:.0f}"
+    return f"{value:.1%}" if name.endswith("accuracy") else f"{value:.4f}"
+
+
+def _table(frame):
+    html = frame.to_html(index=False, border=0, classes="table", justify="left")
+    return f'<div class="plot-table">{html}</div>'
+
+
+def _details(summary, html):
+    return f"<details><summary>{summary}</summary>{html}</details>"
+
+
+def _script(name, content):
+    text = json.dumps(content, ensure_ascii=False).replace("<", r"\u003c")
+    return f'<script type="application/json" class="{name}">{text}</script>'

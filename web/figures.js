@@ -1,0 +1,113 @@
+// Draws the book's figures: each when it comes near the viewport, in the colours
+// of the page's theme and to the width of its column.
+(() => {
+  "use strict";
+  const plotlyUrl = new URL("plotly-cartesian.min.js", document.currentScript.src);
+  const config = { displayModeBar: false, displaylogo: false, doubleClick: "reset" };
+  const drawn = new Map(); // canvas -> figure
+  let plotly;
+
+  function loadPlotly() {
+    plotly ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = plotlyUrl.href;
+      script.onload = () => resolve(window.Plotly);
+      script.onerror = () => reject(new Error(`${plotlyUrl.href} did not load`));
+      document.head.append(script);
+    });
+    return plotly;
+  }
+
+  // Colours come from the style sheet, so a theme is written down once.
+  function applyTheme(template, canvas) {
+    const style = getComputedStyle(canvas);
+    const grid = style.getPropertyValue("--plot-grid");
+    template.font.color = style.color;
+    for (const axis of [template.xaxis, template.yaxis]) {
+      Object.assign(axis, { gridcolor: grid, tickcolor: grid, linecolor: style.color });
+    }
+    template.hoverlabel = {
+      ...template.hoverlabel,
+      bgcolor: style.getPropertyValue("--plot-surface"),
+      font: { color: style.color },
+    };
+  }
+
+  // Panels that would be too narrow side by side flow into more rows.
+  function reflow(layout, width) {
+    const { panels, width: least } = layout.meta;
+    if (!panels) return;
+    const { grid } = layout;
+    const rowHeight = layout.height / grid.rows;
+    grid.columns = Math.max(1, Math.min(grid.columns, Math.floor(width / least)));
+    grid.rows = Math.ceil(panels / grid.columns);
+    layout.height = rowHeight * grid.rows;
+    for (let i = 0; i < panels; i++) {
+      layout[`yaxis${i ? i + 1 : ""}`].showticklabels = i % grid.columns === 0;
+    }
+  }
+
+  // Smaller print, and room for a legend that takes a line per entry.
+  function shrink(data, layout, template) {
+    template.font.size = 11;
+    template.xaxis.title.font.size = template.yaxis.title.font.size = 11;
+    const entries = data.filter((trace) => trace.name && trace.showlegend !== false);
+    if (layout.showlegend !== false) {
+      layout.height = (layout.height ?? template.height) + 10 * entries.length;
+    }
+  }
+
+  function fit(figure, canvas) {
+    const { data, layout } = structuredClone(figure);
+    const template = layout.template.layout;
+    layout.width = canvas.clientWidth;
+    reflow(layout, layout.width);
+    applyTheme(template, canvas);
+    if (layout.width < 480) shrink(data, layout, template);
+    if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // let it scroll
+    return [data, layout];
+  }
+
+  async function draw(canvas) {
+    const figure = drawn.get(canvas);
+    const plot = await loadPlotly();
+    await plot.react(canvas, ...fit(figure, canvas), config);
+    canvas.dataset.state = "drawn";
+  }
+
+  function fail(canvas, error) {
+    canvas.dataset.state = "error";
+    canvas.textContent = `This figure could not be drawn: ${error.message}`;
+  }
+
+  const redraw = (canvas) => draw(canvas).catch((error) => fail(canvas, error));
+  const redrawAll = () => [...drawn.keys()].forEach(redraw);
+
+  const widths = new WeakMap();
+  const resized = new ResizeObserver((entries) => {
+    for (const { target, contentRect } of entries) {
+      if (widths.get(target) === contentRect.width) continue;
+      widths.set(target, contentRect.width);
+      redraw(target);
+    }
+  });
+
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        const source = target.parentElement.querySelector("script.plot-data");
+        drawn.set(target, JSON.parse(source.textContent));
+        resized.observe(target); // reports the first width at once
+      }
+    },
+    { rootMargin: "600px" },
+  );
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll(".plot-canvas").forEach((canvas) => near.observe(canvas));
+    const theme = { attributes: true, attributeFilter: ["data-theme"] };
+    new MutationObserver(redrawAll).observe(document.documentElement, theme);
+  });
+})();
