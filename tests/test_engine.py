@@ -68,6 +68,29 @@ def test_engine_takes_the_steps_of_the_plain_loop(base, name):
     torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_members_may_differ_in_every_knob(optimizer):
+    """Learning rates too, which takes Adam off its fused path."""
+    base = BASE.replace(optimizer=optimizer, weight_decay=0.01)
+    members = [
+        base.replace(lr=0.02, l2=0.01, dropout=0.2),
+        base.replace(lr=0.003, l1=0.01, seed=4, dropout_input=0.1),
+        base.replace(weight_decay=0, label_noise=0.5, weight_noise=0.1, epochs=3),
+    ]
+    for run, e in zip(fit(members), members, strict=True):
+        torch.testing.assert_close(curves(run), reference(e)[0], rtol=1e-9, atol=1e-12)
+
+
+def test_knobs_changed_on_the_way_act_at_once():
+    """Off to on, on to off, and back to the first weights."""
+    ensemble = Ensemble([BASE])
+    for e in (BASE, BASE.replace(dropout=0.5, l2=0.1), BASE.replace(lr=0.1, seed=2)):
+        ensemble.set([e])
+        ensemble.reset()
+        losses = [float(ensemble.run_epoch().val_loss[0]) for _ in range(3)]
+        assert losses == pytest.approx(fit(e)[0].history["val_loss"][:3], rel=1e-11)
+
+
 def test_augmentation_takes_the_steps_of_the_plain_loop():
     amounts = {"rotation": 20, "shift": 1, "scale": 0.2, "flip": 0.5}
     e = DIGITS.replace(augment=amounts)

@@ -30,6 +30,9 @@ from utils.network import Network
 from utils.optimizer import Optimizer
 from utils.random import Purpose
 
+# Numbers in flight while a set is scored, per layer: about a megabyte.
+CHUNK = 2**17
+
 # Networks this small lose by sharing a step between threads, tenfold on a busy machine.
 torch.set_num_threads(1)
 
@@ -95,6 +98,14 @@ class Ensemble:
         self.dtype = getattr(torch, first.dtype)
         self.data = load(first.data)
         self.steps = math.ceil(first.n_train / first.batch_size)
+        self.sizes = [self.data.features, *first.hidden, self.data.outputs]
+        self.experiments, self.first = list(experiments), first
+        options = {"dtype": self.dtype, "device": self.device}
+        self.network = Network(
+            len(experiments), self.sizes, first.activation, first.batch_norm, **options
+        )
+        self.optimizer = Optimizer(self.network, first)
+        self._static, self._graphs = {}, {}
         self.set(experiments)
         self.reset()
 
@@ -103,38 +114,32 @@ class Ensemble:
 
         Raises: ValueError if the structure or the number of members would change.
         """
-        old = getattr(self, "experiments", None)
-        if old is not None and len(old) != len(experiments):
-            raise ValueError(f"{len(experiments)} experiments: must be {len(old)}")
-        first = _same_structure([*(old or ())[:1], *experiments])
+        if len(experiments) != len(self.experiments):
+            message = f"{len(experiments)} experiments: must be {len(self.experiments)}"
+            raise ValueError(message)
+        _same_structure([self.first, *experiments])
         self.experiments = list(experiments)
-        self.first = first
-        self.knobs = {f: self._column(f) for f in _KNOBS}
-        self.on = {f: bool(column.any()) for f, column in self.knobs.items()}
+        self.knobs = {f: self._keep(f, self._column(f)) for f in _KNOBS}
+        self.on = {f: any(self._all(f)) for f in _KNOBS}
         rates = ("dropout", "dropout_input")
-        self.kept = {f: 1 / (1 - self.knobs[f][..., None]) for f in rates}
-        if first.augment is not None:
+        self.kept = {
+            f: self._keep(("kept", f), 1 / (1 - self.knobs[f][..., None]))
+            for f in rates
+        }
+        rates = set(self._all("lr"))
+        self.optimizer.same_lr = rates.pop() if len(rates) == 1 else None
+        if self.first.augment is not None:
             amounts = [astuple(a) for a in self._all("augment")]
-            self.augment = self._tensor(amounts)  # [members, 4]
+            self.augment = self._keep("augment", self._tensor(amounts))  # [members, 4]
         self._load_data()
 
     def reset(self) -> None:
         """Return to the initial weights."""
-        e, sizes = self.first, self._sizes()
-        self.network = Network(
-            len(self.experiments),
-            sizes,
-            e.activation,
-            e.batch_norm,
-            dtype=self.dtype,
-            device=self.device,
-        )
-        for i, fan in enumerate(pairwise(sizes)):
+        self.network.reset()
+        self.optimizer.reset()
+        for i, fan in enumerate(pairwise(self.sizes)):
             self.network.weights[i].copy_(self._initial(i, Purpose.WEIGHT, *fan))
             self.network.biases[i].copy_(self._initial(i, Purpose.BIAS, *fan))
-        for gamma in self.network.gammas:
-            gamma.fill_(1)
-        self.optimizer = Optimizer(self.network, e)
         self.epoch = 0
 
     @property
@@ -150,36 +155,89 @@ class Ensemble:
     @torch.no_grad()
     def run_epoch(self) -> Record:
         """Train one epoch and return its Record."""
+        self._prepare()
+        if self.device.type == "cuda":
+            self._replay()
+        else:
+            self._steps()
+        self.epoch += 1
+        losses = self._losses(self._logits, self._y).split(self.first.batch_size, dim=1)
+        data_loss = torch.stack([batch.mean(1) for batch in losses]).mean(0)
+        return self._record(data_loss + self._penalty / self.steps)
+
+    def _prepare(self):
+        """Lay out the coming epoch's batches and random numbers."""
         order, draws = self._draws()
         seed = torch.arange(len(self.seeds), device=self.device)[:, None]
-        X = self.X[seed, order]  # [seeds, n, features]
         y = torch.gather(self.y, 1, self._by_member(order).expand(len(self.y), -1))
-        target = self._target(y)
-        shape = (len(self.y), y.shape[1], self.data.outputs)
-        logits = torch.empty(shape, dtype=self.dtype, device=self.device)
-        penalty, size = 0, self.first.batch_size
+        self._x = self._keep("x", self.X[seed, order])  # [seeds, n, features]
+        self._y = self._keep("y", y)  # [members, n]
+        self._goal = self._keep("target", self._target(y))  # [members, n, outputs]
+        self._noises = {
+            key: (knob, self._keep(key, values))
+            for key, (knob, values) in draws.items()
+        }
+        scales = self.optimizer.scales(self.epoch * self.steps, self.steps)
+        self._scales = self._keep("scales", scales.to(self.dtype).to(self.device))
+        self._logits = self.network.buffer("logits", *self._goal.shape)
+        self._penalty = self.network.buffer("penalty", len(self.y)).zero_()
+
+    def _steps(self):
+        """The epoch's optimizer steps; on CUDA this is what a graph records."""
+        size = self.first.batch_size
         for s in range(self.steps):
             rows = slice(s * size, (s + 1) * size)
-            noise = self._noise(s, draws, y[:, rows].shape[1])
-            x = self._inputs(self._by_member(X[:, rows]), noise)
-            tape = self.network.forward(x, noise, logits[:, rows])
-            d = self._slope(logits[:, rows], target[:, rows])
-            self.network.backward(tape, noise, d)
-            penalty = penalty + self.optimizer.penalty(self.knobs, self.on)
-            self.optimizer.step(self.knobs, self.on, self.epoch * self.steps + s + 1)
-        self.epoch += 1
-        return self._record(self._batch_mean(logits, y) + penalty / self.steps)
+            logits, target = self._logits[:, rows], self._goal[:, rows]
+            noise = self._noise(s, target.shape[1])
+            x = self._inputs(self._by_member(self._x[:, rows]), noise)
+            tape = self.network.forward(x, noise, logits)
+            self.network.backward(tape, noise, self._slope(logits, target))
+            self.optimizer.add_penalty(self._penalty, self.knobs, self.on)
+            self.optimizer.step(self.knobs, self.on, self._scales[s])
+
+    def _replay(self):
+        """Run the steps as one CUDA graph, recorded when a new kind of epoch comes.
+
+        A graph holds addresses, so all it reads lies in tensors that `_keep` refills.
+        """
+        key = (*self.on.values(), len(self.seeds))
+        if key not in self._graphs:
+            state = [*self.network.state, *self.optimizer.state, self._penalty]
+            before = [tensor.clone() for tensor in state]
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                self._steps()  # allocates the buffers, outside the graph
+            torch.cuda.current_stream().wait_stream(side)
+            for tensor, value in zip(state, before, strict=True):
+                tensor.copy_(value)
+            self._graphs[key] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graphs[key]):
+                self._steps()
+        self._graphs[key].replay()
+
+    def _keep(self, name, value):
+        """Hold value in a tensor that stays at its address while the shape stays."""
+        key = (name, *value.shape)
+        if key not in self._static:
+            self._static[key] = value.clone()
+        return self._static[key].copy_(value)
 
     @torch.no_grad()
-    def logits(self, X: torch.Tensor) -> torch.Tensor:
-        """Return [members, n, outputs] for inputs [members or 1, n, features]."""
+    def logits(self, X: torch.Tensor, members: slice = slice(None)) -> torch.Tensor:
+        """Return [members, n, outputs] in evaluation mode.
+
+        Args:
+            X: inputs [members or 1, n, features].
+            members: which of them; all by default.
+        """
         net, h = self.network, X
         for i in range(len(net.weights)):
-            h = h @ net.weights[i] + net.biases[i]
+            h = h @ net.weights[i][members] + net.biases[i][members]
             if i < len(net.weights) - 1:
                 if self.first.batch_norm:
-                    statistics = (net.means[i], net.variances[i])
-                    h = batch_norm(h, net.gammas[i], net.betas[i], *statistics)
+                    parts = (net.gammas, net.betas, net.means, net.variances)
+                    h = batch_norm(h, *(part[i][members] for part in parts))
                 h = ACTIVATION[self.first.activation](h)
         return h
 
@@ -192,9 +250,6 @@ class Ensemble:
     def _column(self, field):
         return self._tensor([float(v) for v in self._all(field)]).view(-1, 1)
 
-    def _sizes(self):
-        return [self.data.features, *self.first.hidden, self.data.outputs]
-
     def _load_data(self):
         """Hold one training set per seed, one set of labels per member."""
         key = [(e.seed, e.label_noise) for e in self.experiments]
@@ -203,7 +258,8 @@ class Ensemble:
         self._data_key = key
         self.seeds = sorted(set(self._all("seed")))
         members = [self.seeds.index(seed) for seed in self._all("seed")]
-        self.member_seed = torch.tensor(members, device=self.device)
+        member_seed = torch.tensor(members, device=self.device)
+        self.member_seed = self._keep("member_seed", member_seed)
         sets = {k: training_set(e) for k, e in zip(key, self.experiments, strict=True)}
         by_seed = {seed: data.X for (seed, _), data in sets.items()}
         self.X = self._tensor(np.stack([by_seed[seed] for seed in self.seeds]))
@@ -220,8 +276,7 @@ class Ensemble:
 
     def _per_seed(self, draw, *address):
         """Draw for every seed: [seeds, steps, rows, width]."""
-        options = {"dtype": self.dtype, "device": self.device}
-        return torch.stack([draw(s, *address, **options) for s in self.seeds])
+        return draw(self.seeds, *address, dtype=self.dtype, device=self.device)
 
     def _initial(self, layer, purpose, fan_in, fan_out):
         """U(−1/√fan_in, 1/√fan_in), as torch.nn.Linear has it."""
@@ -234,9 +289,9 @@ class Ensemble:
 
         Returns: order [seeds, n_train]; {(what, layer): (knob, [seeds, steps, …])}.
         """
-        e, sizes = self.first, self._sizes()
+        e, sizes = self.first, self.sizes
         address = (Purpose.ORDER, [self.epoch], e.n_train, self.device)
-        order = torch.stack([random.permutations(s, *address)[0] for s in self.seeds])
+        order = random.permutations(self.seeds, *address)[:, 0]
         begin = self.epoch * self.steps
         steps, batch, draws = range(begin, begin + self.steps), e.batch_size, {}
 
@@ -259,13 +314,13 @@ class Ensemble:
             add("dropout", "mask", uniforms, Purpose.DROPOUT, i, units)
         return order, draws
 
-    def _noise(self, s, draws, batch):
+    def _noise(self, s, batch):
         """Step s's random tensors scaled by the knobs, {(what, layer): [members, …]}.
 
         'mask' is 0 or 1/(1 − p); the rest is added. The last batch may be short.
         """
         noise = {}
-        for (what, layer), (knob, values) in draws.items():
+        for (what, layer), (knob, values) in self._noises.items():
             rows = slice(None if what == "weight" else batch)
             u = self._by_member(values[:, s, rows])
             if what == "mask":
@@ -318,18 +373,27 @@ class Ensemble:
             return loss(logits[..., 0], y.to(logits.dtype), reduction="none")
         return F.cross_entropy(logits.mT, y, reduction="none")
 
-    def _batch_mean(self, logits, y):
-        """Mean over batches of the mean over each batch, [members]."""
-        batches = self._losses(logits, y).split(self.first.batch_size, dim=1)
-        return torch.stack([batch.mean(1) for batch in batches]).mean(0)
+    def _scores(self, X, y):
+        """Mean loss and accuracy over a set, [members] each.
+
+        In chunks of members, so that activations stay in the processor's cache.
+        """
+        points = X.shape[1] * max(self.sizes)
+        chunk = max(1, (CHUNK if self.device.type == "cpu" else 256 * CHUNK) // points)
+        parts = []
+        for start in range(0, len(self.experiments), chunk):
+            members = slice(start, start + chunk)
+            logits = self.logits(X[members] if len(X) > 1 else X, members)
+            labels = y[members] if len(y) > 1 else y
+            guess = logits[..., 0] >= 0 if self.data.outputs == 1 else logits.argmax(-1)
+            right = (guess == labels).double().mean(1)
+            parts.append((self._losses(logits, labels).mean(1), right))
+        return [torch.cat(column) for column in zip(*parts, strict=True)]
 
     def _record(self, objective):
-        values = []
-        for X, y in ((self._by_member(self.X), self.y), (self.X_val, self.y_val)):
-            logits = self.logits(X)
-            guess = logits[..., 0] >= 0 if logits.shape[-1] == 1 else logits.argmax(-1)
-            values += [self._losses(logits, y).mean(1), (guess == y).double().mean(1)]
-        values = [v.double().cpu() for v in (*values, objective)]
+        train = self._scores(self._by_member(self.X), self.y)
+        values = [*train, *self._scores(self.X_val, self.y_val), objective]
+        values = torch.stack([v.double() for v in values]).cpu()  # one transfer
         finite = torch.isfinite(values[0]) & torch.isfinite(values[2])
         return Record(self.epoch, *values, active=finite)
 

@@ -42,8 +42,16 @@ class Network:
         self._split(counts, shapes, len(norms))
         units = [(members, 1, width) for width in norms]
         self.means = [torch.zeros(shape, **options) for shape in units]
-        self.variances = [torch.ones(shape, **options) for shape in units]
+        self.variances = [torch.zeros(shape, **options) for shape in units]
         self._buffers = {}
+
+    def reset(self):
+        """Zero the parameters, set γ and the running variances to 1."""
+        self.flat.zero_()
+        for tensor in self.means:
+            tensor.zero_()
+        for tensor in (*self.gammas, *self.variances):
+            tensor.fill_(1)
 
     def _split(self, counts, shapes, norms):
         """Name the blocks of a row."""
@@ -63,6 +71,11 @@ class Network:
     @property
     def parameters(self):
         return [*self.weights, *self.biases, *self.gammas, *self.betas]
+
+    @property
+    def state(self):
+        """Every tensor that training changes and keeps."""
+        return [self.flat, *self.means, *self.variances]
 
     def buffer(self, name, *shape):
         """A tensor that is kept between steps, so that nothing is allocated."""

@@ -4,8 +4,6 @@ Adam: Kingma & Ba (2015). AdamW: Loshchilov & Hutter (2019). A row of the matrix
 member, so its learning rate and penalties may differ from its neighbours'.
 """
 
-import math
-
 import torch
 
 BETAS = (0.9, 0.999)
@@ -25,18 +23,37 @@ class Optimizer:
         self.m, self.v = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.work = torch.empty_like(self.flat)
         self.penalized_work = self.work[:, :count]
+        self.t = torch.zeros(())
+        self.same_lr = None
 
-    def penalty(self, knobs, on):
-        """λ₁ Σ|w| + λ₂ Σ w², [members], or 0 where both are off."""
-        norm, total = torch.linalg.vector_norm, 0
+    def reset(self):
+        """Forget the moments."""
+        for tensor in (self.m, self.v, self.t):
+            tensor.zero_()
+
+    @property
+    def state(self):
+        """Every tensor that training changes and keeps."""
+        return [self.m, self.v, self.t]
+
+    def add_penalty(self, total, knobs, on):
+        """Add λ₁ Σ|w| + λ₂ Σ w² to total, [members]."""
+        norm = torch.linalg.vector_norm
         if on["l1"]:
-            total = knobs["l1"][:, 0] * norm(self.penalized, 1, dim=1)
+            total.addcmul_(knobs["l1"][:, 0], norm(self.penalized, 1, dim=1))
         if on["l2"]:
-            total = total + knobs["l2"][:, 0] * norm(self.penalized, dim=1).square_()
-        return total
+            total.addcmul_(knobs["l2"][:, 0], norm(self.penalized, dim=1).square_())
 
-    def step(self, knobs, on, t):
-        """One step, the t-th (from 1), with knobs as columns [members, 1]."""
+    @staticmethod
+    def scales(begin, steps):
+        """Adam's bias corrections of steps begin + 1 …, in float64, [steps, 2]."""
+        t = torch.arange(begin + 1, begin + steps + 1, dtype=torch.float64)
+        return torch.stack(
+            (1 / (1 - BETAS[0] ** t), (1 - BETAS[1] ** t).rsqrt()), dim=1
+        )
+
+    def step(self, knobs, on, scales):
+        """One step, with knobs as columns [members, 1] and this step's `scales`."""
         proximal = self.l1_method == "proximal"
         self._add_penalty_gradients(knobs, on, proximal)
         if self.kind == "adamw" and on["weight_decay"]:
@@ -44,7 +61,7 @@ class Optimizer:
         if self.kind == "sgd":
             self._sgd(knobs, on)
         else:
-            self._adam(knobs, t)
+            self._adam(knobs["lr"], scales)
         if on["l1"] and proximal:
             limit = knobs["lr"] * knobs["l1"]
             torch.clamp(self.penalized, -limit, limit, out=self.penalized_work)
@@ -67,11 +84,20 @@ class Optimizer:
         else:
             self.flat.addcmul_(self.gradient, knobs["lr"], value=-1)
 
-    def _adam(self, knobs, t):
+    def _adam(self, lr, scales):
+        if self.same_lr and self.flat.device.type == "cpu":
+            return self._fused_adam()
         self.m.lerp_(self.gradient, 1 - BETAS[0])
         self.v.mul_(BETAS[1]).addcmul_(self.gradient, self.gradient, value=1 - BETAS[1])
-        step = knobs["lr"] / (1 - BETAS[0] ** t)
-        torch.sqrt(self.v, out=self.work)
-        self.work.div_(math.sqrt(1 - BETAS[1] ** t)).add_(EPS)
+        torch.sqrt(self.v, out=self.work).mul_(scales[1]).add_(EPS)
         torch.div(self.m, self.work, out=self.work)
-        self.flat.addcmul_(self.work, step, value=-1)
+        self.flat.addcmul_(self.work, lr * scales[0], value=-1)
+
+    def _fused_adam(self):
+        """The same in one pass over memory, for members of one learning rate."""
+        self.t.add_(1)
+        torch._fused_adam_(
+            [self.flat], [self.gradient], [self.m], [self.v], [], [self.t],
+            lr=self.same_lr, beta1=BETAS[0], beta2=BETAS[1], eps=EPS,
+            weight_decay=0.0, amsgrad=False, maximize=False,
+        )  # fmt: skip

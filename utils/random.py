@@ -37,7 +37,7 @@ def _shift(v):
 
 
 def pcg4d(x, y, z, w):
-    """Hash four int32 tensors of one shape into four; arithmetic wraps at 32 bits."""
+    """Hash four int32 tensors into four of their common shape; wraps at 32 bits."""
     x, y, z, w = (v * 1664525 + 1013904223 for v in (x, y, z, w))
     for last in (False, True):
         x = x + y * w
@@ -46,7 +46,7 @@ def pcg4d(x, y, z, w):
         w = w + y * z
         if not last:
             x, y, z, w = (v ^ _shift(v) for v in (x, y, z, w))
-    return x, y, z, w
+    return torch.broadcast_tensors(x, y, z, w)
 
 
 def _int32(value):
@@ -58,35 +58,43 @@ def bits(seed, purpose, steps, layer, rows, width, device="cpu"):
     """Return random 32-bit words.
 
     Args:
-        seed: whole number in [0, 2³²).
+        seed: whole number in [0, 2³²), or a list of them for a leading axis.
         purpose: Purpose.
         steps: whole numbers, one per step.
         layer: whole number in [0, 2¹⁶).
         rows, width: the block of numbers wanted at each step.
-    Returns: int32 [len(steps), rows, width].
+    Returns: int32 [len(steps), rows, width], or [len(seed), len(steps), rows, width].
     """
+    if not isinstance(seed, int):
+        seeds = torch.tensor(
+            [_int32(s) for s in seed], dtype=torch.int32, device=device
+        )
+        return _bits(seeds, purpose, steps, layer, rows, width)
+    return bits([seed], purpose, steps, layer, rows, width, device)[0]
+
+
+def _bits(seeds, purpose, steps, layer, rows, width):
     blocks = (width + 3) // 4
-    count = torch.arange(rows * blocks, dtype=torch.int32, device=device)
-    step = torch.as_tensor(steps, dtype=torch.int64).to(torch.int32).to(device)
-    x, y = torch.broadcast_tensors(count[None, :], step[:, None])
-    z = torch.full_like(x, (int(purpose) << 16) + layer)
-    w = torch.full_like(x, _int32(seed))
-    words = torch.stack(pcg4d(x, y, z, w), dim=-1)
-    return words.view(len(step), rows, blocks * 4)[..., :width]
+    options = {"dtype": torch.int32, "device": seeds.device}
+    x = torch.arange(rows * blocks, **options)[None, None]
+    y = torch.as_tensor(steps, dtype=torch.int32).to(seeds.device)[None, :, None]
+    z = torch.tensor((int(purpose) << 16) + layer, **options)
+    words = torch.stack(pcg4d(x, y, z, seeds[:, None, None]), dim=-1)
+    return words.view(len(seeds), -1, rows, blocks * 4)[..., :width]
 
 
 def uniforms(
     seed, purpose, steps, layer, rows, width, dtype=torch.float64, device="cpu"
 ):
-    """Return uniforms in [0, 1), 24 bits, exact in float32: [steps, rows, width]."""
+    """Return uniforms in [0, 1), 24 bits, exact in float32, shaped as `bits`."""
     words = bits(seed, purpose, steps, layer, rows, width, device)
-    return ((words >> 8) & 0xFFFFFF).to(dtype) * 2.0**-24
+    return ((words >> 8) & 0xFFFFFF).to(dtype).mul_(2.0**-24)
 
 
 def normals(
     seed, purpose, steps, layer, rows, width, dtype=torch.float64, device="cpu"
 ):
-    """Return standard normals, [steps, rows, width], by Box and Muller (1958)."""
+    """Return standard normals shaped as `bits`, by Box and Muller (1958)."""
     pairs = (width + 1) // 2
     u = uniforms(seed, purpose, steps, layer, rows, 2 * pairs, dtype, device)
     radius = torch.sqrt(-2 * torch.log(1 - u[..., 0::2]))
@@ -96,6 +104,6 @@ def normals(
 
 
 def permutations(seed, purpose, steps, n, device="cpu"):
-    """Return a random order of 0 … n−1 for each step, int64 [steps, n]."""
-    words = bits(seed, purpose, steps, 0, 1, n, device)[:, 0, :]
+    """Return a random order of 0 … n−1 per step, int64 [… steps, n] as `bits`."""
+    words = bits(seed, purpose, steps, 0, 1, n, device)[..., 0, :]
     return torch.argsort(words, dim=-1, stable=True)
