@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from utils import Experiment, fit
+from utils import Experiment, engine, fit
 from utils.data import load
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=4)
@@ -29,7 +30,7 @@ def test_summary_has_the_kept_epoch_the_gap_and_the_exact_zeros():
 
 
 def test_proximal_l1_gives_exact_zeros_in_the_summary():
-    assert fit(BASE.replace(l1=1.0, epochs=60)).summary().zeros[0] > 0.9
+    assert fit(BASE.replace(l1=3.0, epochs=30)).summary().zeros[0] > 0.9
 
 
 def test_runs_are_found_by_number_slice_and_name():
@@ -51,3 +52,31 @@ def test_predict_gives_probabilities_that_match_the_record(name, classes):
     guess = p >= 0.5 if classes == 2 else p.argmax(1)
     accuracy = run.history["val_accuracy"][-1]
     assert np.mean(guess == held.y) == pytest.approx(accuracy)
+
+
+def test_where_memory_runs_out_the_ensemble_is_split(monkeypatch):
+    grid = BASE.grid(seed=range(5))
+    whole = fit(grid)
+    sizes, ensemble = [], engine.Ensemble
+
+    def small_machine(experiments, device):
+        sizes.append(len(experiments))
+        if len(experiments) > 2:
+            raise torch.OutOfMemoryError("full")
+        return ensemble(experiments, device)
+
+    monkeypatch.setattr(engine, "Ensemble", small_machine)
+    split = fit(grid)
+    assert sizes == [5, 2, 3, 1, 2]
+    for a, b in zip(split, whole, strict=True):
+        assert a.experiment == b.experiment
+        assert a.history["val_loss"] == pytest.approx(b.history["val_loss"], rel=1e-11)
+
+
+def test_one_member_too_large_says_so(monkeypatch):
+    def full(experiments, device):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(engine, "Ensemble", full)
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        fit(BASE)

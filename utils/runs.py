@@ -126,29 +126,39 @@ def fit(experiments, device: str = "auto") -> Runs:
     Raises: ValueError for none, or a device that is not there.
     Warns: RuntimeWarning naming each run that diverged.
     """
-    names, flat = _named(experiments)
-    training = Training(flat, device)
-    histories = [{name: [] for name in METRICS} for _ in flat]
-    while not training.done:
-        record = training.run_epoch()
-        for i in record.active.nonzero()[:, 0].tolist():
-            for name in METRICS:
-                histories[i][name].append(float(getattr(record, name)[i]))
-    fields = (
-        names,
-        flat,
-        histories,
-        training.kept_epoch,
-        training.status,
-        training.state,
-    )
-    runs = [Run(*values) for values in zip(*fields, strict=True)]
+    runs = _fit(*_named(experiments), device)
     for i, run in enumerate(runs):
         if run.status == "diverged":
             at = len(run.history["val_loss"])
             message = f"run {i} {run.name!r} diverged in epoch {at}: {run.experiment}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
     return Runs(runs)
+
+
+def _fit(names, experiments, device):
+    """Train all at once; where memory runs out, one half after the other."""
+    try:
+        return _fit_together(names, experiments, device)
+    except torch.OutOfMemoryError:
+        if len(experiments) == 1:
+            raise
+    torch.cuda.empty_cache()
+    half = len(experiments) // 2
+    first = _fit(names[:half], experiments[:half], device)
+    return first + _fit(names[half:], experiments[half:], device)
+
+
+def _fit_together(names, experiments, device):
+    training = Training(experiments, device)
+    histories = [{name: [] for name in METRICS} for _ in experiments]
+    while not training.done:
+        record = training.run_epoch()
+        for i in record.active.nonzero()[:, 0].tolist():
+            for name in METRICS:
+                histories[i][name].append(float(getattr(record, name)[i]))
+    ends = (training.kept_epoch, training.status, training.state)
+    columns = zip(names, experiments, histories, *ends, strict=True)
+    return [Run(*column) for column in columns]
 
 
 def _named(experiments):
