@@ -30,9 +30,7 @@ class Network(nn.Module):
         self.e = e
         data = load(e.data)
         sizes = [data.features, *e.hidden, data.outputs]
-        self.linears = nn.ModuleList(
-            nn.Linear(a, b) for a, b in pairwise(sizes)
-        )
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         norms = [nn.BatchNorm1d(h) for h in e.hidden] if e.batch_norm else []
         self.norms = nn.ModuleList(norms)
         self.to(getattr(torch, e.dtype))
@@ -116,6 +114,8 @@ def optimizer_for(e, network):
 
 
 def loss_of(logits, y):
+    if y.is_floating_point():
+        return F.mse_loss(logits[:, 0], y.to(logits.dtype))
     if logits.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(logits[:, 0], y.to(logits.dtype))
     return F.cross_entropy(logits, y)

@@ -4,9 +4,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics
 
 from tests.reference import reference
 from utils import Experiment, fit, train
+from utils.data import load, training_set
 from utils.engine import Ensemble, Training, choose_device
 
 BASE = Experiment(n_train=50, hidden=(12, 9), epochs=6, batch_size=16)
@@ -66,6 +68,34 @@ def test_engine_takes_the_steps_of_the_plain_loop(base, name):
     torch.testing.assert_close(curves(run), expected, rtol=1e-9, atol=1e-12)
     X = torch.rand(20, network.linears[0].in_features, dtype=torch.float64)
     torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-9)
+
+
+TABLES = ["plain", "l1 proximal", "l2", "dropout", "batch norm", "momentum"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("data", ["breast_cancer", "diabetes"])
+def test_tables_take_the_steps_of_the_plain_loop(data, name):
+    e = DIGITS.replace(data=data, **KNOBS[name])
+    expected, network = reference(e)
+    run = fit(e)[0]
+    torch.testing.assert_close(curves(run), expected, rtol=1e-9, atol=1e-12)
+    X = torch.tensor(load(data).test.X)
+    torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-9)
+
+
+def test_accuracy_in_regression_is_r_squared():
+    run = fit(BASE.replace(data="diabetes", label_noise=0.3, batch_norm=True))[0]
+    sets = {"train": training_set(run.experiment), "val": load("diabetes").validation}
+    for name, points in sets.items():
+        expected = metrics.r2_score(points.y, run.predict(points.X))
+        assert run.history[f"{name}_accuracy"][-1] == pytest.approx(expected)
+
+
+def test_r_squared_of_a_single_training_point_is_0():
+    run = fit(BASE.replace(data="diabetes", n_train=1))[0]
+    assert run.history["train_accuracy"] == [0.0] * 6
+    assert run.history["train_loss"][-1] > 0
 
 
 def test_augmentation_takes_the_steps_of_the_plain_loop():

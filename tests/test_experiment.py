@@ -58,6 +58,13 @@ def test_fields_are_normalised():
     assert hash(e) == hash(e.replace())
 
 
+@pytest.mark.parametrize("data, size", [("diabetes", 242), ("breast_cancer", 309)])
+def test_n_train_is_limited_by_the_pool(data, size):
+    assert Experiment(data=data, n_train=None).n_train == size
+    with pytest.raises(ValueError, match=rf"n_train = {size + 1}.*\[1, {size}\]"):
+        Experiment(data=data, n_train=size + 1)
+
+
 def test_experiment_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Experiment().l2 = 1.0

@@ -42,7 +42,9 @@ def test_runs_are_found_by_number_slice_and_name():
         runs["c"]
 
 
-@pytest.mark.parametrize("name, classes", [("moons", 2), ("digits", 10)])
+@pytest.mark.parametrize(
+    "name, classes", [("moons", 2), ("breast_cancer", 2), ("digits", 10)]
+)
 def test_predict_gives_probabilities_that_match_the_record(name, classes):
     run = fit(BASE.replace(data=name))[0]
     held = load(name).validation

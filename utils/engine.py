@@ -40,8 +40,11 @@ METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "objectiv
 class Record:
     """What one epoch left behind; every tensor is float64 [members], on the CPU.
 
-    Losses are mean data losses with all noise off. `objective` is what was minimised:
-    the mean over the epoch's batches of the noisy data loss plus the penalties.
+    Losses are mean data losses with all noise off: cross-entropy, or the mean squared
+    error (no ½) in regression. An accuracy is a share of correct labels; in regression
+    it is R², 1 − loss / variance of that set's targets, and 0 where they do not vary.
+    `objective` is what was minimised: the mean over the epoch's batches of the noisy
+    data loss plus the penalties.
     `active` is False for members that have stopped; their values stay as they were.
     """
 
@@ -208,9 +211,14 @@ class Ensemble:
         by_seed = {seed: data.X for (seed, _), data in sets.items()}
         self.X = self._tensor(np.stack([by_seed[seed] for seed in self.seeds]))
         labels = np.stack([sets[k].y for k in key])
-        self.y = torch.tensor(labels, device=self.device)
+        self.y = self._labels(labels)
         self.X_val = self._tensor(self.data.validation.X)[None]
-        self.y_val = torch.tensor(self.data.validation.y, device=self.device)[None]
+        self.y_val = self._labels(self.data.validation.y)[None]
+
+    def _labels(self, y):
+        if self.data.task == "regression":
+            return self._tensor(y)
+        return torch.tensor(y, device=self.device)
 
     def _by_member(self, per_seed):
         """Turn [seeds, …] into [members, …]."""
@@ -300,19 +308,23 @@ class Ensemble:
         )
 
     def _target(self, y):
-        """Labels as the probabilities a perfect network would give."""
+        """What a perfect network would give: probabilities, or the targets."""
         if self.data.outputs == 1:
             return y[..., None].to(self.dtype)
         return F.one_hot(y, self.data.classes).to(self.dtype)
 
     def _slope(self, logits, target):
-        """Derivative of the mean cross-entropy by the logits."""
+        """Derivative of the mean data loss by the logits."""
+        if self.data.task == "regression":
+            return (logits - target).mul_(2 / logits.shape[1])
         p = logits.sigmoid() if self.data.outputs == 1 else logits.softmax(-1)
         return p.sub_(target).mul_(1 / logits.shape[1])
 
     def _losses(self, logits, y):
-        """Cross-entropy of every point, [members, n]."""
+        """Cross-entropy or squared error of every point, [members, n]."""
         y = y.expand(len(logits), -1)
+        if self.data.task == "regression":
+            return (logits[..., 0] - y).square()
         if self.data.outputs == 1:
             loss = F.binary_cross_entropy_with_logits
             return loss(logits[..., 0], y.to(logits.dtype), reduction="none")
@@ -327,11 +339,19 @@ class Ensemble:
         values = []
         for X, y in ((self._by_member(self.X), self.y), (self.X_val, self.y_val)):
             logits = self.logits(X)
-            guess = logits[..., 0] >= 0 if logits.shape[-1] == 1 else logits.argmax(-1)
-            values += [self._losses(logits, y).mean(1), (guess == y).double().mean(1)]
+            loss = self._losses(logits, y).mean(1)
+            values += [loss, self._accuracy(logits, y, loss)]
         values = [v.double().cpu() for v in (*values, objective)]
         finite = torch.isfinite(values[0]) & torch.isfinite(values[2])
         return Record(self.epoch, *values, active=finite)
+
+    def _accuracy(self, logits, y, loss):
+        """Share of correct labels, or R² in regression, [members]."""
+        if self.data.task == "regression":
+            variance = y.var(1, correction=0)
+            return torch.where(variance > 0, 1 - loss / variance, 0.0)
+        guess = logits[..., 0] >= 0 if logits.shape[-1] == 1 else logits.argmax(-1)
+        return (guess == y).double().mean(1)
 
 
 _KNOBS = (

@@ -7,13 +7,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-DATA = ("ring", "moons", "digits")
+DATA = ("ring", "moons", "digits", "breast_cancer", "diabetes")
 ACTIVATIONS = ("relu", "tanh", "selu")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 L1_METHODS = ("proximal", "subgradient")
 DTYPES = ("float64", "float32")
-DATA_SIZE = {"ring": 1000, "moons": 1000, "digits": 1000}
-IMAGES = ("digits",)
+DATA_SIZE = {
+    "ring": 1000,
+    "moons": 1000,
+    "digits": 1000,
+    "breast_cancer": 309,
+    "diabetes": 242,
+}
+IMAGES = {"digits": (8, 8)}  # rows and columns
 
 
 def _fail(field, value, allowed):
@@ -100,8 +106,9 @@ class Experiment:
     λ₁ = l1 and λ₂ = l2 multiply Σ|w| and Σw² (no ½), added to the mean data loss;
     weight_decay is the optimizer's own argument. All three act on weights only
     unless penalize_bias. label_noise is the chance that a training label is
-    replaced by a class drawn uniformly (Zhang et al. 2017). The noises are
-    standard deviations of Gaussian noise added while training.
+    replaced by a class drawn uniformly (Zhang et al. 2017), in regression by the
+    target of a training point drawn uniformly. The noises are standard deviations
+    of Gaussian noise added while training. n_train=None takes the whole pool.
 
     Raises: ValueError naming field, value and range.
     Source: book/notation.md.

@@ -44,11 +44,16 @@ class Run:
     def predict(self, X) -> np.ndarray:
         """Return P(class 1) [n] for two classes, else class probabilities [n, classes].
 
+        In regression, return the predicted targets [n].
+
         Args: X: inputs [n, features].
         """
         with torch.no_grad():
             logits = self.module(torch.as_tensor(X, dtype=self.state[0].dtype))
-        if load(self.experiment.data).outputs == 1:
+        task = load(self.experiment.data).task
+        if task == "regression":
+            return logits[:, 0].numpy()
+        if task == "binary":
             return torch.sigmoid(logits[:, 0]).numpy()
         return torch.softmax(logits, dim=1).numpy()
 
