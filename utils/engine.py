@@ -9,7 +9,6 @@ on the company it trains in.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,14 +18,8 @@ from torch import nn
 from utils import random
 from utils.data import load, training_set
 from utils.experiment import Experiment
-from utils.layers import (
-    ACTIVATION,
-    BATCH_NORM_EPS,
-    BATCH_NORM_MOMENTUM,
-    batch_norm,
-    warp,
-)
-from utils.network import Network
+from utils.layers import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, warp
+from utils.network import Network, layout
 from utils.optimizer import Optimizer
 from utils.random import Purpose
 
@@ -78,7 +71,7 @@ def choose_device(device: str = "auto", dtype: str = "float64") -> torch.device:
 def structure(experiment: Experiment) -> tuple:
     """Return what members of one ensemble must have in common."""
     e = experiment
-    network = (e.data, e.hidden, e.activation, e.batch_norm, e.dtype)
+    network = (e.data, e.channels, e.hidden, e.activation, e.batch_norm, e.dtype)
     training = (e.n_train, e.batch_size, e.optimizer, e.l1_method, e.penalize_bias)
     return (*network, *training, e.augment is None)
 
@@ -114,7 +107,7 @@ class Ensemble:
         self.first = first
         self.knobs = {f: self._column(f) for f in _KNOBS}
         self.on = {f: bool(column.any()) for f, column in self.knobs.items()}
-        rates = ("dropout", "dropout_input")
+        rates = ("dropout", "dropout_input", "dropout_channels")
         self.kept = {f: 1 / (1 - self.knobs[f][..., None]) for f in rates}
         if first.augment is not None:
             amounts = [astuple(a) for a in self._all("augment")]
@@ -123,16 +116,16 @@ class Ensemble:
 
     def reset(self) -> None:
         """Return to the initial weights."""
-        e, sizes = self.first, self._sizes()
+        e = self.first
         self.network = Network(
             len(self.experiments),
-            sizes,
+            layout(e, self.data),
             e.activation,
             e.batch_norm,
             dtype=self.dtype,
             device=self.device,
         )
-        for i, fan in enumerate(pairwise(sizes)):
+        for i, fan in enumerate(self.network.fans):
             self.network.weights[i].copy_(self._initial(i, Purpose.WEIGHT, *fan))
             self.network.biases[i].copy_(self._initial(i, Purpose.BIAS, *fan))
         for gamma in self.network.gammas:
@@ -176,15 +169,7 @@ class Ensemble:
     @torch.no_grad()
     def logits(self, X: torch.Tensor) -> torch.Tensor:
         """Return [members, n, outputs] for inputs [members or 1, n, features]."""
-        net, h = self.network, X
-        for i in range(len(net.weights)):
-            h = h @ net.weights[i] + net.biases[i]
-            if i < len(net.weights) - 1:
-                if self.first.batch_norm:
-                    statistics = (net.means[i], net.variances[i])
-                    h = batch_norm(h, net.gammas[i], net.betas[i], *statistics)
-                h = ACTIVATION[self.first.activation](h)
-        return h
+        return self.network.evaluate(X)
 
     def _all(self, field):
         return [getattr(e, field) for e in self.experiments]
@@ -194,9 +179,6 @@ class Ensemble:
 
     def _column(self, field):
         return self._tensor([float(v) for v in self._all(field)]).view(-1, 1)
-
-    def _sizes(self):
-        return [self.data.features, *self.first.hidden, self.data.outputs]
 
     def _load_data(self):
         """Hold one training set per seed, one set of labels per member."""
@@ -232,7 +214,7 @@ class Ensemble:
         return torch.stack([draw(s, *address, **options) for s in self.seeds])
 
     def _initial(self, layer, purpose, fan_in, fan_out):
-        """U(−1/√fan_in, 1/√fan_in), as torch.nn.Linear has it."""
+        """U(−1/√fan_in, 1/√fan_in), as torch.nn.Linear and Conv2d have it."""
         rows = fan_in if purpose is Purpose.WEIGHT else 1
         u = self._per_seed(random.uniforms, purpose, [0], layer, rows, fan_out)[:, 0]
         return self._by_member((2 * u - 1) / math.sqrt(fan_in))
@@ -242,7 +224,7 @@ class Ensemble:
 
         Returns: order [seeds, n_train]; {(what, layer): (knob, [seeds, steps, …])}.
         """
-        e, sizes = self.first, self._sizes()
+        e = self.first
         address = (Purpose.ORDER, [self.epoch], e.n_train, self.device)
         order = torch.stack([random.permutations(s, *address)[0] for s in self.seeds])
         begin = self.epoch * self.steps
@@ -256,15 +238,16 @@ class Ensemble:
         uniforms, normals = random.uniforms, random.normals
         if e.augment is not None:
             add("augment", "augment", uniforms, Purpose.AUGMENT, 0, (batch, 5))
-        inputs = (batch, sizes[0])
+        inputs = (batch, self.data.features)
         add("input_noise", "input", normals, Purpose.INPUT_NOISE, 0, inputs)
         add("dropout_input", "mask", uniforms, Purpose.DROPOUT, 0, inputs)
-        for i, fan in enumerate(pairwise(sizes)):
+        for i, fan in enumerate(self.network.fans):
             add("weight_noise", "weight", normals, Purpose.WEIGHT_NOISE, i, fan)
-        for i, width in enumerate(e.hidden, 1):
-            units, hidden = (batch, width), Purpose.ACTIVATION_NOISE
+        for i, (pixels, width) in enumerate(self.network.hidden, 1):
+            units, hidden = (batch, pixels * width), Purpose.ACTIVATION_NOISE
             add("activation_noise", "activation", normals, hidden, i, units)
-            add("dropout", "mask", uniforms, Purpose.DROPOUT, i, units)
+            rate = "dropout_channels" if i <= len(e.channels) else "dropout"
+            add(rate, "mask", uniforms, Purpose.DROPOUT, i, (batch, width))
         return order, draws
 
     def _noise(self, s, draws, batch):
@@ -357,6 +340,7 @@ class Ensemble:
 _KNOBS = (
     "dropout",
     "dropout_input",
+    "dropout_channels",
     "input_noise",
     "weight_noise",
     "activation_noise",
@@ -467,35 +451,50 @@ def train(experiments: Sequence[Experiment], device: str = "auto") -> Iterator[R
 
 
 def build_module(experiment: Experiment, state: Sequence[torch.Tensor]) -> nn.Module:
-    """Return the network as a torch.nn.Sequential holding the given state."""
+    """Return the network as a torch.nn.Sequential holding the given state.
+
+    It takes inputs [n, features], images too.
+    """
     e, data = experiment, load(experiment.data)
-    sizes = [data.features, *e.hidden, data.outputs]
-    depth, norms = len(sizes) - 1, len(e.hidden) if e.batch_norm else 0
+    convolutions, sizes = layout(e, data)
+    count, depth = len(convolutions), len(convolutions) + len(sizes) - 1
     weights, biases = state[:depth], state[depth : 2 * depth]
-    rest = state[2 * depth :]
-    gammas, betas, means, variances = (
-        rest[k * norms : (k + 1) * norms] for k in range(4)
-    )
-    activation = {"relu": nn.ReLU, "tanh": nn.Tanh, "selu": nn.SELU}[e.activation]
+    norms = list(zip(*_quarters(state[2 * depth :]), strict=True))
     layers = [nn.Dropout(e.dropout_input)] if e.dropout_input else []
-    for i in range(depth):
-        linear = nn.Linear(*sizes[i : i + 2])
-        linear.weight.data, linear.bias.data = (
-            weights[i].T.clone(),
-            biases[i][0].clone(),
-        )
-        layers.append(linear)
-        if i == depth - 1:
-            break
-        if norms:
-            norm = nn.BatchNorm1d(sizes[i + 1], BATCH_NORM_EPS, BATCH_NORM_MOMENTUM)
-            norm.weight.data, norm.bias.data = gammas[i][0].clone(), betas[i][0].clone()
-            norm.running_mean, norm.running_var = (
-                means[i][0].clone(),
-                variances[i][0].clone(),
-            )
-            layers.append(norm)
-        layers.append(activation())
-        if e.dropout:
-            layers.append(nn.Dropout(e.dropout))
+    if convolutions:
+        layers.append(nn.Unflatten(1, (1, *data.image)))
+    for i, convolution in enumerate(convolutions):
+        layers.append(convolution.module(weights[i], biases[i]))
+        norm = [_norm(nn.BatchNorm2d, *norms[i])] if norms else []
+        drop = [nn.Dropout2d(e.dropout_channels)] if e.dropout_channels else []
+        layers += [*norm, _MODULES[e.activation](), *drop, nn.MaxPool2d(2)]
+    if convolutions:
+        layers.append(nn.Flatten())
+    for i in range(count, depth - 1):
+        layers.append(_linear(weights[i], biases[i]))
+        norm = [_norm(nn.BatchNorm1d, *norms[i])] if norms else []
+        drop = [nn.Dropout(e.dropout)] if e.dropout else []
+        layers += [*norm, _MODULES[e.activation](), *drop]
+    layers.append(_linear(weights[-1], biases[-1]))
     return nn.Sequential(*layers).to(getattr(torch, e.dtype)).eval()
+
+
+_MODULES = {"relu": nn.ReLU, "tanh": nn.Tanh, "selu": nn.SELU}
+
+
+def _quarters(tensors):
+    count = len(tensors) // 4
+    return [tensors[k * count : (k + 1) * count] for k in range(4)]
+
+
+def _linear(weight, bias):
+    layer = nn.utils.skip_init(nn.Linear, *weight.shape)
+    layer.weight.data, layer.bias.data = weight.T.clone(), bias[0].clone()
+    return layer
+
+
+def _norm(kind, gamma, beta, mean, variance):
+    layer = kind(gamma.shape[1], BATCH_NORM_EPS, BATCH_NORM_MOMENTUM)
+    layer.weight.data, layer.bias.data = gamma[0].clone(), beta[0].clone()
+    layer.running_mean, layer.running_var = mean[0].clone(), variance[0].clone()
+    return layer

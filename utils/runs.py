@@ -37,8 +37,8 @@ class Run:
 
     @property
     def weights(self) -> np.ndarray:
-        """Every weight of the network, biases left out, [n_weights]."""
-        depth = len(self.experiment.hidden) + 1
+        """Every weight of the network, kernels first, no biases, [n_weights]."""
+        depth = len(self.experiment.channels) + len(self.experiment.hidden) + 1
         return torch.cat([w.flatten() for w in self.state[:depth]]).numpy()
 
     def predict(self, X) -> np.ndarray:
