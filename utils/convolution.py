@@ -7,7 +7,9 @@ this small it is as fast as a grouped convolution, and needs no cuDNN.
 
 Activations have their channels last: [members, batch · pixels, channels]. Row
 (3 y + x) · channels + c of a kernel weighs channel c, y − 1 pixels down and x − 1 to
-the right.
+the right. The random numbers of a map are addressed in the same orders: layers are
+counted through from the input, convolutions first; a unit of activation noise is
+pixel · maps + map, of dropout_channels the map.
 """
 
 from collections.abc import Sequence
