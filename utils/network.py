@@ -143,6 +143,8 @@ class Network:
 
     def _masked(self, h, mask, out):
         """h times a mask that all pixels of a map share."""
+        if h.shape == mask.shape:
+            return torch.mul(h, mask, out=out)
         shape = (*mask.shape[:2], -1, mask.shape[2])
         torch.mul(h.view(shape), mask[:, :, None], out=out.view(shape))
         return out
