@@ -24,19 +24,39 @@ def draw(kind, e, purpose, step, layer, rows, width):
     return kind(e.seed, purpose, [step], layer, rows, width, dtype)[0]
 
 
+def as_kernel(w):
+    """[9 · channels, maps], rows by pixel and then channel, as nn.Conv2d has it."""
+    return w.view(3, 3, -1, w.shape[1]).permute(3, 2, 0, 1)
+
+
 class Network(nn.Module):
     def __init__(self, e):
         super().__init__()
         self.e = e
         data = load(e.data)
-        sizes = [data.features, *e.hidden, data.outputs]
-        self.linears = nn.ModuleList(
-            nn.Linear(a, b) for a, b in pairwise(sizes)
+        self.image = data.image
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise([1, *e.channels])
         )
-        norms = [nn.BatchNorm1d(h) for h in e.hidden] if e.batch_norm else []
-        self.norms = nn.ModuleList(norms)
+        features = data.features
+        if e.channels:
+            features = e.channels[-1] * math.prod(
+                side >> len(e.channels) for side in data.image
+            )
+        sizes = [features, *e.hidden, data.outputs]
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        norms = [nn.BatchNorm2d(c) for c in e.channels]
+        norms += [nn.BatchNorm1d(h) for h in e.hidden]
+        self.norms = nn.ModuleList(norms if e.batch_norm else [])
         self.to(getattr(torch, e.dtype))
-        for i, linear in enumerate(self.linears):
+        for i, conv in enumerate(self.convs):
+            k = 1 / math.sqrt(9 * conv.in_channels)
+            shape = (9 * conv.in_channels, conv.out_channels)
+            w = draw(random.uniforms, e, Purpose.WEIGHT, 0, i, *shape)
+            b = draw(random.uniforms, e, Purpose.BIAS, 0, i, 1, shape[1])
+            conv.weight.data = as_kernel(2 * w - 1).contiguous() * k
+            conv.bias.data = (2 * b[0] - 1) * k
+        for i, linear in enumerate(self.linears, len(self.convs)):
             k = 1 / math.sqrt(linear.in_features)
             shape = (linear.in_features, linear.out_features)
             w = draw(random.uniforms, e, Purpose.WEIGHT, 0, i, *shape)
@@ -52,12 +72,15 @@ class Network(nn.Module):
             x = x + e.input_noise * self.normal(Purpose.INPUT_NOISE, step, 0, x)
         if noisy and e.dropout_input:
             x = self.dropped(x, e.dropout_input, step, 0)
-        for i, linear in enumerate(self.linears):
+        if self.convs:
+            x = self.convolved(x.view(-1, 1, *self.image), step).flatten(1)
+        last = len(self.convs) + len(self.linears) - 1
+        for i, linear in enumerate(self.linears, len(self.convs)):
             w = linear.weight
             if noisy and e.weight_noise:
                 noise = self.normal(Purpose.WEIGHT_NOISE, step, i, w.T)
                 w = w + e.weight_noise * noise.T
-            hidden = i < len(self.linears) - 1
+            hidden = i < last
             # The mean over the batch cancels this bias: its true gradient is 0.
             cancelled = e.batch_norm and hidden
             bias = linear.bias.detach() if cancelled else linear.bias
@@ -72,6 +95,34 @@ class Network(nn.Module):
                 x = x + e.activation_noise * noise
             if noisy and e.dropout:
                 x = self.dropped(x, e.dropout, step, i + 1)
+        return x
+
+    def convolved(self, x, step):
+        e, noisy = self.e, step is not None
+        for i, conv in enumerate(self.convs):
+            w = conv.weight
+            if noisy and e.weight_noise:
+                shape = w.new_empty(9 * conv.in_channels, conv.out_channels)
+                noise = self.normal(Purpose.WEIGHT_NOISE, step, i, shape)
+                w = w + e.weight_noise * as_kernel(noise)
+            bias = conv.bias.detach() if e.batch_norm else conv.bias
+            x = F.conv2d(x, w, bias, padding=1)
+            if e.batch_norm:
+                x = self.norms[i](x)
+            x = ACTIVATION[e.activation](x)
+            if noisy and e.activation_noise:
+                n, maps, rows, columns = x.shape
+                flat = x.view(n, -1)
+                noise = self.normal(Purpose.ACTIVATION_NOISE, step, i + 1, flat)
+                noise = noise.view(n, rows, columns, maps).permute(0, 3, 1, 2)
+                x = x + e.activation_noise * noise
+            if noisy and e.dropout_channels:
+                shape = x[:, :, 0, 0]
+                kept = self.dropped(
+                    torch.ones_like(shape), e.dropout_channels, step, i + 1
+                )
+                x = x * kept[:, :, None, None]
+            x = F.max_pool2d(x, 2)
         return x
 
     def normal(self, purpose, step, layer, like):
@@ -98,7 +149,7 @@ class Network(nn.Module):
 
 def optimizer_for(e, network):
     everything = list(network.parameters())
-    weights = [linear.weight for linear in network.linears]
+    weights = [layer.weight for layer in (*network.convs, *network.linears)]
     exempt = (
         []
         if e.penalize_bias
@@ -116,6 +167,8 @@ def optimizer_for(e, network):
 
 
 def loss_of(logits, y):
+    if y.is_floating_point():
+        return F.mse_loss(logits[:, 0], y.to(logits.dtype))
     if logits.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(logits[:, 0], y.to(logits.dtype))
     return F.cross_entropy(logits, y)

@@ -4,6 +4,7 @@ from sklearn import datasets
 
 from utils import Experiment
 from utils.data import load, training_set
+from utils.experiment import DATA
 
 BASE = Experiment(label_noise=0, n_train=None)
 
@@ -18,14 +19,16 @@ def test_ring_is_the_worked_example_bit_for_bit():
     assert found.y.mean() == 0.118
 
 
-@pytest.mark.parametrize("name", ["ring", "moons", "digits"])
+@pytest.mark.parametrize("name", DATA)
 def test_the_three_sets_do_not_overlap(name):
     data = load(name)
     rows = [{tuple(x) for x in s.X} for s in (data.pool, data.validation, data.test)]
     assert not rows[0] & rows[1]
     assert not rows[0] & rows[2]
     assert not rows[1] & rows[2]
-    assert all(set(s.y) == set(range(data.classes)) for s in (data.pool, data.test))
+    if data.task != "regression":
+        every = set(range(data.classes))
+        assert all(set(s.y) == every for s in (data.pool, data.test))
 
 
 def test_digits_are_scikit_learns_images():
@@ -36,6 +39,49 @@ def test_digits_are_scikit_learns_images():
     found = {(tuple(x), int(k)) for s in splits for x, k in zip(s.X, s.y, strict=True)}
     assert found == known
     assert (data.features, data.outputs, data.image) == (64, 10, (8, 8))
+
+
+TABLES = {
+    "breast_cancer": (datasets.load_breast_cancer, 30, (309, 130, 130)),
+    "diabetes": (datasets.load_diabetes, 10, (242, 100, 100)),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_scikit_learns_standardised_by_the_pool(name):
+    source, features, sizes = TABLES[name]
+    data, (X, y) = load(name), source(return_X_y=True)
+    splits = (data.pool, data.validation, data.test)
+    assert [len(s.y) for s in splits] == list(sizes)
+    assert (data.features, data.outputs, data.image) == (features, 1, None)
+    np.testing.assert_allclose(data.pool.X.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(data.pool.X.std(0), 1)
+    pairs = [(s.X, s.y) for s in splits]
+    joined = [np.concatenate(parts) for parts in zip(*pairs, strict=True)]
+    found, known = np.column_stack(joined), np.column_stack([X, y])
+    np.testing.assert_allclose(np.corrcoef(found.T), np.corrcoef(known.T), atol=1e-9)
+    ranges = [np.sort((a - a.mean(0)) / a.std(0), axis=0) for a in (found, known)]
+    np.testing.assert_allclose(*ranges, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name, task",
+    [
+        ("moons", "binary"),
+        ("breast_cancer", "binary"),
+        ("digits", "multiclass"),
+        ("diabetes", "regression"),
+    ],
+)
+def test_data_and_training_sets_carry_the_task(name, task):
+    data, points = load(name), training_set(BASE.replace(data=name, n_train=50))
+    assert data.task == data.test.task == points.task == task
+    assert points.y.dtype == (np.float64 if task == "regression" else np.int64)
+
+
+def test_regression_targets_are_standardised_by_the_pool():
+    y = load("diabetes").pool.y
+    assert (y.mean(), y.std()) == pytest.approx((0, 1))
 
 
 def test_subsets_are_nested_and_chosen_by_seed():
@@ -57,6 +103,17 @@ def test_label_noise_replaces_labels_by_uniform_draws():
     assert set(noisy) == set(range(10))
     changed = half != true
     assert np.array_equal(half[changed], noisy[changed])
+
+
+def test_label_noise_in_regression_draws_from_the_training_targets():
+    e = BASE.replace(data="diabetes", n_train=200, seed=3)
+    true = training_set(e).y
+    noisy = training_set(e.replace(label_noise=1.0)).y
+    half = training_set(e.replace(label_noise=0.5)).y
+    assert set(noisy) <= set(true)
+    assert (noisy == true).mean() < 0.1
+    assert abs((half == true).mean() - 0.5) < 5 * np.sqrt(0.25 / 200)
+    assert np.array_equal(half[half != true], noisy[half != true])
 
 
 def test_validation_labels_stay_true():

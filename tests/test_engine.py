@@ -4,10 +4,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics
+from torch import nn
 
 from tests.reference import reference
 from utils import Experiment, fit, train
-from utils.engine import Ensemble, Training, choose_device
+from utils.data import load, training_set
+from utils.engine import Ensemble, choose_device
+from utils.training import Training
 
 BASE = Experiment(n_train=50, hidden=(12, 9), epochs=6, batch_size=16)
 DIGITS = BASE.replace(data="digits", n_train=60, label_noise=0.2)
@@ -91,6 +95,101 @@ def test_knobs_changed_on_the_way_act_at_once():
         assert losses == pytest.approx(fit(e)[0].history["val_loss"][:3], rel=1e-11)
 
 
+TABLES = ["plain", "l1 proximal", "l2", "dropout", "batch norm", "momentum"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("data", ["breast_cancer", "diabetes"])
+def test_tables_take_the_steps_of_the_plain_loop(data, name):
+    e = DIGITS.replace(data=data, **KNOBS[name])
+    expected, network = reference(e)
+    run = fit(e)[0]
+    torch.testing.assert_close(curves(run), expected, rtol=1e-9, atol=1e-12)
+    X = torch.tensor(load(data).test.X)
+    torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-9)
+
+
+def test_accuracy_in_regression_is_r_squared():
+    run = fit(BASE.replace(data="diabetes", label_noise=0.3, batch_norm=True))[0]
+    sets = {"train": training_set(run.experiment), "val": load("diabetes").validation}
+    for name, points in sets.items():
+        expected = metrics.r2_score(points.y, run.predict(points.X))
+        assert run.history[f"{name}_accuracy"][-1] == pytest.approx(expected)
+
+
+def test_r_squared_of_a_single_training_point_is_0():
+    run = fit(BASE.replace(data="diabetes", n_train=1))[0]
+    assert run.history["train_accuracy"] == [0.0] * 6
+    assert run.history["train_loss"][-1] > 0
+
+
+CNN = DIGITS.replace(channels=(4, 6), hidden=(8,), n_train=40, epochs=4)
+
+CNN_KNOBS = {
+    "no hidden layer": {"hidden": ()},
+    "one convolution": {"channels": (5,)},
+    "three convolutions": {"channels": (3, 4, 5)},
+    "dropout channels": {"dropout_channels": 0.4},
+    "dropout channels, tanh": {"dropout_channels": 0.4, "activation": "tanh"},
+    "augment": {"augment": {"rotation": 20, "shift": 1, "scale": 0.2, "flip": 0.5}},
+    "adamw decay": KNOBS["adamw"],
+    "everything": {**KNOBS["everything"], "dropout_channels": 0.2},
+    **{
+        name: KNOBS[name]
+        for name in (
+            "plain",
+            "selu",
+            "l1 proximal",
+            "l1 subgradient",
+            "l2 and biases",
+            "dropout",
+            "dropout input",
+            "batch norm",
+            "weight noise",
+            "input noise",
+            "activation noise",
+            "momentum",
+            "odd batch",
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", CNN_KNOBS)
+def test_convolutions_take_the_steps_of_the_plain_loop(name):
+    e = CNN.replace(**CNN_KNOBS[name])
+    expected, network = reference(e)
+    run = fit(e)[0]
+    torch.testing.assert_close(curves(run), expected, rtol=1e-9, atol=1e-12)
+    X = torch.tensor(load("digits").test.X[:20])
+    torch.testing.assert_close(run.module(X), network(X), rtol=1e-8, atol=1e-9)
+
+
+def test_a_convolutional_member_does_not_depend_on_its_company():
+    grid = CNN.grid(l2=[0, 0.01], dropout_channels=[0, 0.5], seed=range(2))
+    together = fit(grid)
+    for i in (0, 3, 6):
+        alone = fit(grid[i])[0]
+        torch.testing.assert_close(
+            curves(together[i]), curves(alone), rtol=1e-11, atol=1e-13
+        )
+
+
+def test_convolutions_read_digits():
+    e = Experiment(data="digits", n_train=None, label_noise=0, epochs=8, lr=3e-3)
+    e = e.replace(channels=(16, 32), hidden=(50,), batch_norm=True, dtype="float32")
+    assert fit(e)[0].history["val_accuracy"][-1] > 0.96
+
+
+def test_weights_of_a_cnn_are_those_of_its_module():
+    run = fit(CNN.replace(batch_norm=True, epochs=1))[0]
+    layers = [m for m in run.module if isinstance(m, nn.Conv2d | nn.Linear)]
+    shapes = [tuple(layer.weight.shape) for layer in layers]
+    assert shapes == [(4, 1, 3, 3), (6, 4, 3, 3), (8, 24), (10, 8)]
+    expected = np.sort(np.concatenate([m.weight.data.flatten() for m in layers]))
+    assert np.array_equal(np.sort(run.weights), expected)
+
+
 def test_augmentation_takes_the_steps_of_the_plain_loop():
     amounts = {"rotation": 20, "shift": 1, "scale": 0.2, "flip": 0.5}
     e = DIGITS.replace(augment=amounts)
@@ -139,6 +238,9 @@ def test_global_random_state_is_neither_read_nor_moved():
     assert (torch.rand(1), np.random.rand(1)) == after
     torch.manual_seed(2)
     assert fit(BASE)[0].history == first
+    before = torch.get_rng_state()
+    assert len(fit(CNN)[0].module) > 0
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_pairing_same_seed_means_same_weights_and_batches():
@@ -248,8 +350,14 @@ def test_no_warnings_while_training():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("name", KNOBS)
-def test_cuda_agrees_with_the_cpu(name):
-    e = BASE.replace(**KNOBS[name])
+@pytest.mark.parametrize(
+    "e",
+    [
+        *(BASE.replace(**knobs) for knobs in KNOBS.values()),
+        *(CNN.replace(**knobs) for knobs in CNN_KNOBS.values()),
+    ],
+    ids=[*KNOBS, *(f"cnn {name}" for name in CNN_KNOBS)],
+)
+def test_cuda_agrees_with_the_cpu(e):
     cpu, cuda = fit(e, device="cpu")[0], fit(e, device="cuda")[0]
     torch.testing.assert_close(curves(cuda), curves(cpu), rtol=1e-9, atol=1e-10)

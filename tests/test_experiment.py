@@ -11,10 +11,12 @@ BAD = {
     "n_train": [0, 1001, 2.5, "100", True],
     "label_noise": [-0.1, 1.1, math.nan],
     "hidden": [(0,), (5, -1), 5, "50", (2.5,), (5000,)],
+    "channels": [(0,), 5, "16", (2.5,), (5000,), (16,)],
     "activation": ["gelu"],
     "batch_norm": [2, "yes", None],
     "dropout": [1, 1.0, -0.01, math.nan, math.inf, "half", None],
     "dropout_input": [1, -1],
+    "dropout_channels": [1, -0.1, math.nan, "half", 0.5],
     "input_noise": [-1, math.inf],
     "weight_noise": [math.nan],
     "activation_noise": [-1e-9],
@@ -56,6 +58,24 @@ def test_fields_are_normalised():
     assert e.n_train == 1000
     assert isinstance(e.l2, float)
     assert hash(e) == hash(e.replace())
+
+
+def test_images_shrink_to_no_less_than_one_pixel():
+    e = Experiment(data="digits", channels=[2, 3, 4], dropout_channels=0.5)
+    assert e.channels == (2, 3, 4)
+    with pytest.raises(ValueError, match=r"channels = \(2, 3, 4, 5\).* length ≤ 3"):
+        e.replace(channels=(2, 3, 4, 5))
+    with pytest.raises(ValueError, match=r"channels = .* no images"):
+        e.replace(data="moons")
+    with pytest.raises(ValueError, match=r"dropout_channels = 0\.5: must be 0"):
+        e.replace(channels=())
+
+
+@pytest.mark.parametrize("data, size", [("diabetes", 242), ("breast_cancer", 309)])
+def test_n_train_is_limited_by_the_pool(data, size):
+    assert Experiment(data=data, n_train=None).n_train == size
+    with pytest.raises(ValueError, match=rf"n_train = {size + 1}.*\[1, {size}\]"):
+        Experiment(data=data, n_train=size + 1)
 
 
 def test_experiment_is_frozen():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils import Experiment, engine, fit
+from utils import Experiment, fit, training
 from utils.data import load
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=4)
@@ -43,7 +43,9 @@ def test_runs_are_found_by_number_slice_and_name():
         runs["c"]
 
 
-@pytest.mark.parametrize("name, classes", [("moons", 2), ("digits", 10)])
+@pytest.mark.parametrize(
+    "name, classes", [("moons", 2), ("breast_cancer", 2), ("digits", 10)]
+)
 def test_predict_gives_probabilities_that_match_the_record(name, classes):
     run = fit(BASE.replace(data=name))[0]
     held = load(name).validation
@@ -57,7 +59,7 @@ def test_predict_gives_probabilities_that_match_the_record(name, classes):
 def test_where_memory_runs_out_the_ensemble_is_split(monkeypatch):
     grid = BASE.grid(seed=range(5))
     whole = fit(grid)
-    sizes, ensemble = [], engine.Ensemble
+    sizes, ensemble = [], training.Ensemble
 
     def small_machine(experiments, device):
         sizes.append(len(experiments))
@@ -65,7 +67,7 @@ def test_where_memory_runs_out_the_ensemble_is_split(monkeypatch):
             raise torch.OutOfMemoryError("full")
         return ensemble(experiments, device)
 
-    monkeypatch.setattr(engine, "Ensemble", small_machine)
+    monkeypatch.setattr(training, "Ensemble", small_machine)
     split = fit(grid)
     assert sizes == [5, 2, 3, 1, 2]
     for a, b in zip(split, whole, strict=True):
@@ -77,6 +79,6 @@ def test_one_member_too_large_says_so(monkeypatch):
     def full(experiments, device):
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr(engine, "Ensemble", full)
+    monkeypatch.setattr(training, "Ensemble", full)
     with pytest.raises(torch.OutOfMemoryError, match="full"):
         fit(BASE)

@@ -3,9 +3,9 @@
 from importlib import import_module
 
 from utils.claims import claim
-from utils.engine import train
 from utils.experiment import Augment, Experiment
 from utils.runs import Runs, fit
+from utils.training import train
 
 _LAZY = {"Lab": "utils.lab", "plots": "utils.plots"}
 

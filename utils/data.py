@@ -2,6 +2,7 @@
 
 The three sets never change. A seed chooses which `n_train` points of the pool are
 used and which of their labels are replaced; validation and test labels stay true.
+A task is "binary", "multiclass" or "regression"; in regression `y` holds targets.
 """
 
 from dataclasses import dataclass
@@ -12,33 +13,40 @@ import torch
 from sklearn import datasets
 
 from utils import random
-from utils.experiment import DATA_SIZE, Experiment
+from utils.experiment import DATA_SIZE, IMAGES, Experiment
 from utils.random import Purpose
 
-HELD_OUT = {"ring": (1000, 1000), "moons": (1000, 1000), "digits": (397, 400)}
+HELD_OUT = {
+    "ring": (1000, 1000),
+    "moons": (1000, 1000),
+    "digits": (397, 400),
+    "breast_cancer": (130, 130),
+    "diabetes": (100, 100),
+}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs and labels of one set: X float64 [n, features], y int64 [n]."""
+    """One set: X float64 [n, features]; y [n], int64 labels or float64 targets."""
 
     X: np.ndarray
     y: np.ndarray
+    task: str
 
 
 @dataclass(frozen=True)
 class Data:
     """A data set.
 
-    `pool` is what training points are chosen from; `classes` counts the labels;
-    `image` is (rows, columns) where the features are pixels, else None.
+    `pool` is what training points are chosen from; `classes` counts the labels, None
+    in regression; `image` is (rows, columns) where features are pixels, else None.
     """
 
     name: str
     pool: Split
     validation: Split
     test: Split
-    classes: int
+    classes: int | None
     image: tuple[int, int] | None = None
 
     @property
@@ -48,8 +56,13 @@ class Data:
 
     @property
     def outputs(self):
-        """Number of network outputs: one logit for two classes, else one each."""
-        return 1 if self.classes == 2 else self.classes
+        """Number of network outputs: one per class beyond two classes, else one."""
+        return self.classes if self.task == "multiclass" else 1
+
+    @property
+    def task(self):
+        """'binary', 'multiclass' or 'regression'."""
+        return self.pool.task
 
 
 def _ring(n):
@@ -68,33 +81,71 @@ def _moons(n):
 
 def _digits(n):
     """The 8 × 8 images of handwritten digits in scikit-learn, pixels in [0, 1]."""
-    X, y = datasets.load_digits(return_X_y=True)
+    X, y = _shuffled(datasets.load_digits, n)
+    return X / 16, y
+
+
+def _breast_cancer(n):
+    """30 measurements of cell nuclei; 0 is malignant, 1 benign (Wolberg 1995)."""
+    return _shuffled(datasets.load_breast_cancer, n)
+
+
+def _diabetes(n):
+    """10 measurements of a patient; progression a year on (Efron et al. 2004)."""
+    return _shuffled(datasets.load_diabetes, n)
+
+
+def _shuffled(source, n):
+    """The first n points of a scikit-learn data set, in a fixed random order."""
+    X, y = source(return_X_y=True)
     order = random.permutations(0, Purpose.SUBSET, [0], len(y))[0].numpy()[:n]
-    return X[order] / 16, y[order]
+    return X[order], y[order]
 
 
-_MAKERS = {"ring": _ring, "moons": _moons, "digits": _digits}
+def _standardised(values, n):
+    """Scale so that the first n rows have mean 0 and standard deviation 1."""
+    return (values - values[:n].mean(0)) / values[:n].std(0)
+
+
+_MAKERS = {
+    "ring": _ring,
+    "moons": _moons,
+    "digits": _digits,
+    "breast_cancer": _breast_cancer,
+    "diabetes": _diabetes,
+}
+_TABLES = ("breast_cancer", "diabetes")  # standardised by their pool
+_REGRESSION = ("diabetes",)
 
 
 @lru_cache
 def load(name: str) -> Data:
-    """Return the data set called name: 'ring', 'moons' or 'digits'.
+    """Return the data set called name.
 
-    Raises: ValueError for any other name.
+    The features of tables ('breast_cancer', 'diabetes') are standardised by the mean
+    and the standard deviation of the pool; so are targets, in regression.
+
+    Raises: ValueError for a name that is not one of `experiment.DATA`.
     """
     if name not in _MAKERS:
         raise ValueError(f"data = {name!r}: must be one of {tuple(_MAKERS)}")
     sizes = (DATA_SIZE[name], *HELD_OUT[name])
     X, y = _MAKERS[name](sum(sizes))
+    if name in _TABLES:
+        X = _standardised(X, sizes[0])
+    if name in _REGRESSION:
+        y, classes, task = _standardised(y, sizes[0]), None, "regression"
+    else:
+        y, classes = y.astype(np.int64), int(y.max()) + 1
+        task = "binary" if classes == 2 else "multiclass"
     ends = np.cumsum(sizes)[:-1]
-    parts = zip(np.split(X, ends), np.split(y.astype(np.int64), ends), strict=True)
-    splits = [Split(*part) for part in parts]
-    image = (8, 8) if name == "digits" else None
-    return Data(name, *splits, classes=int(y.max()) + 1, image=image)
+    parts = zip(np.split(X, ends), np.split(y, ends), strict=True)
+    splits = [Split(*part, task) for part in parts]
+    return Data(name, *splits, classes=classes, image=IMAGES.get(name))
 
 
 def training_set(experiment: Experiment) -> Split:
-    """Return the training points of an experiment, labels noisy where it says so.
+    """Return the training points of an experiment, y noisy where it says so.
 
     The whole pool keeps its own order. Subsets are nested: with one seed, the first
     100 points are among the first 200.
@@ -107,9 +158,16 @@ def training_set(experiment: Experiment) -> Split:
     X, y = data.pool.X[chosen], data.pool.y[chosen]
     if experiment.label_noise:
         chance = _draw(seed, Purpose.LABEL, n)
-        label = (_draw(seed, Purpose.LABEL_VALUE, n) * data.classes).astype(np.int64)
-        y = np.where(chance < experiment.label_noise, label, y)
-    return Split(X, y)
+        other = _wrong_labels(_draw(seed, Purpose.LABEL_VALUE, n), y, data.classes)
+        y = np.where(chance < experiment.label_noise, other, y)
+    return Split(X, y, data.task)
+
+
+def _wrong_labels(u, y, classes):
+    """Turn uniforms into classes, or into targets of other points if not classes."""
+    if classes is None:
+        return y[(u * len(y)).astype(np.int64)]
+    return (u * classes).astype(np.int64)
 
 
 def _draw(seed, purpose, n):

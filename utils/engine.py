@@ -7,26 +7,18 @@ on the company it trains in.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from utils import random
 from utils.data import load, training_set
 from utils.experiment import Experiment
-from utils.layers import (
-    ACTIVATION,
-    BATCH_NORM_EPS,
-    BATCH_NORM_MOMENTUM,
-    batch_norm,
-    warp,
-)
-from utils.network import Network
+from utils.layers import warp
+from utils.network import Network, layout
 from utils.optimizer import Optimizer
 from utils.random import Purpose
 
@@ -43,8 +35,11 @@ METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "objectiv
 class Record:
     """What one epoch left behind; every tensor is float64 [members], on the CPU.
 
-    Losses are mean data losses with all noise off. `objective` is what was minimised:
-    the mean over the epoch's batches of the noisy data loss plus the penalties.
+    Losses are mean data losses with all noise off: cross-entropy, or the mean squared
+    error (no ½) in regression. An accuracy is a share of correct labels; in regression
+    it is R², 1 − loss / variance of that set's targets, and 0 where they do not vary.
+    `objective` is what was minimised: the mean over the epoch's batches of the noisy
+    data loss plus the penalties.
     `active` is False for members that have stopped; their values stay as they were.
     """
 
@@ -78,7 +73,7 @@ def choose_device(device: str = "auto", dtype: str = "float64") -> torch.device:
 def structure(experiment: Experiment) -> tuple:
     """Return what members of one ensemble must have in common."""
     e = experiment
-    network = (e.data, e.hidden, e.activation, e.batch_norm, e.dtype)
+    network = (e.data, e.channels, e.hidden, e.activation, e.batch_norm, e.dtype)
     training = (e.n_train, e.batch_size, e.optimizer, e.l1_method, e.penalize_bias)
     return (*network, *training, e.augment is None)
 
@@ -98,11 +93,14 @@ class Ensemble:
         self.dtype = getattr(torch, first.dtype)
         self.data = load(first.data)
         self.steps = math.ceil(first.n_train / first.batch_size)
-        self.sizes = [self.data.features, *first.hidden, self.data.outputs]
         self.experiments, self.first = list(experiments), first
-        options = {"dtype": self.dtype, "device": self.device}
         self.network = Network(
-            len(experiments), self.sizes, first.activation, first.batch_norm, **options
+            len(experiments),
+            layout(first, self.data),
+            first.activation,
+            first.batch_norm,
+            dtype=self.dtype,
+            device=self.device,
         )
         self.optimizer = Optimizer(self.network, first)
         self._static, self._graphs = {}, {}
@@ -121,7 +119,7 @@ class Ensemble:
         self.experiments = list(experiments)
         self.knobs = {f: self._keep(f, self._column(f)) for f in _KNOBS}
         self.on = {f: any(self._all(f)) for f in _KNOBS}
-        rates = ("dropout", "dropout_input")
+        rates = ("dropout", "dropout_input", "dropout_channels")
         self.kept = {
             f: self._keep(("kept", f), 1 / (1 - self.knobs[f][..., None]))
             for f in rates
@@ -137,7 +135,7 @@ class Ensemble:
         """Return to the initial weights."""
         self.network.reset()
         self.optimizer.reset()
-        for i, fan in enumerate(pairwise(self.sizes)):
+        for i, fan in enumerate(self.network.fans):
             self.network.weights[i].copy_(self._initial(i, Purpose.WEIGHT, *fan))
             self.network.biases[i].copy_(self._initial(i, Purpose.BIAS, *fan))
         self.epoch = 0
@@ -231,15 +229,7 @@ class Ensemble:
             X: inputs [members or 1, n, features].
             members: which of them; all by default.
         """
-        net, h = self.network, X
-        for i in range(len(net.weights)):
-            h = h @ net.weights[i][members] + net.biases[i][members]
-            if i < len(net.weights) - 1:
-                if self.first.batch_norm:
-                    parts = (net.gammas, net.betas, net.means, net.variances)
-                    h = batch_norm(h, *(part[i][members] for part in parts))
-                h = ACTIVATION[self.first.activation](h)
-        return h
+        return self.network.evaluate(X, members)
 
     def _all(self, field):
         return [getattr(e, field) for e in self.experiments]
@@ -264,9 +254,14 @@ class Ensemble:
         by_seed = {seed: data.X for (seed, _), data in sets.items()}
         self.X = self._tensor(np.stack([by_seed[seed] for seed in self.seeds]))
         labels = np.stack([sets[k].y for k in key])
-        self.y = torch.tensor(labels, device=self.device)
+        self.y = self._labels(labels)
         self.X_val = self._tensor(self.data.validation.X)[None]
-        self.y_val = torch.tensor(self.data.validation.y, device=self.device)[None]
+        self.y_val = self._labels(self.data.validation.y)[None]
+
+    def _labels(self, y):
+        if self.data.task == "regression":
+            return self._tensor(y)
+        return torch.tensor(y, device=self.device)
 
     def _by_member(self, per_seed):
         """Turn [seeds, …] into [members, …]."""
@@ -279,7 +274,7 @@ class Ensemble:
         return draw(self.seeds, *address, dtype=self.dtype, device=self.device)
 
     def _initial(self, layer, purpose, fan_in, fan_out):
-        """U(−1/√fan_in, 1/√fan_in), as torch.nn.Linear has it."""
+        """U(−1/√fan_in, 1/√fan_in), as torch.nn.Linear and Conv2d have it."""
         rows = fan_in if purpose is Purpose.WEIGHT else 1
         u = self._per_seed(random.uniforms, purpose, [0], layer, rows, fan_out)[:, 0]
         return self._by_member((2 * u - 1) / math.sqrt(fan_in))
@@ -289,7 +284,7 @@ class Ensemble:
 
         Returns: order [seeds, n_train]; {(what, layer): (knob, [seeds, steps, …])}.
         """
-        e, sizes = self.first, self.sizes
+        e = self.first
         address = (Purpose.ORDER, [self.epoch], e.n_train, self.device)
         order = random.permutations(self.seeds, *address)[:, 0]
         begin = self.epoch * self.steps
@@ -303,15 +298,16 @@ class Ensemble:
         uniforms, normals = random.uniforms, random.normals
         if e.augment is not None:
             add("augment", "augment", uniforms, Purpose.AUGMENT, 0, (batch, 5))
-        inputs = (batch, sizes[0])
+        inputs = (batch, self.data.features)
         add("input_noise", "input", normals, Purpose.INPUT_NOISE, 0, inputs)
         add("dropout_input", "mask", uniforms, Purpose.DROPOUT, 0, inputs)
-        for i, fan in enumerate(pairwise(sizes)):
+        for i, fan in enumerate(self.network.fans):
             add("weight_noise", "weight", normals, Purpose.WEIGHT_NOISE, i, fan)
-        for i, width in enumerate(e.hidden, 1):
-            units, hidden = (batch, width), Purpose.ACTIVATION_NOISE
+        for i, (pixels, width) in enumerate(self.network.hidden, 1):
+            units, hidden = (batch, pixels * width), Purpose.ACTIVATION_NOISE
             add("activation_noise", "activation", normals, hidden, i, units)
-            add("dropout", "mask", uniforms, Purpose.DROPOUT, i, units)
+            rate = "dropout_channels" if i <= len(e.channels) else "dropout"
+            add(rate, "mask", uniforms, Purpose.DROPOUT, i, (batch, width))
         return order, draws
 
     def _noise(self, s, batch):
@@ -355,19 +351,23 @@ class Ensemble:
         )
 
     def _target(self, y):
-        """Labels as the probabilities a perfect network would give."""
+        """What a perfect network would give: probabilities, or the targets."""
         if self.data.outputs == 1:
             return y[..., None].to(self.dtype)
         return F.one_hot(y, self.data.classes).to(self.dtype)
 
     def _slope(self, logits, target):
-        """Derivative of the mean cross-entropy by the logits."""
+        """Derivative of the mean data loss by the logits."""
+        if self.data.task == "regression":
+            return (logits - target).mul_(2 / logits.shape[1])
         p = logits.sigmoid() if self.data.outputs == 1 else logits.softmax(-1)
         return p.sub_(target).mul_(1 / logits.shape[1])
 
     def _losses(self, logits, y):
-        """Cross-entropy of every point, [members, n]."""
+        """Cross-entropy or squared error of every point, [members, n]."""
         y = y.expand(len(logits), -1)
+        if self.data.task == "regression":
+            return (logits[..., 0] - y).square()
         if self.data.outputs == 1:
             loss = F.binary_cross_entropy_with_logits
             return loss(logits[..., 0], y.to(logits.dtype), reduction="none")
@@ -378,16 +378,16 @@ class Ensemble:
 
         In chunks of members, so that activations stay in the processor's cache.
         """
-        points = X.shape[1] * max(self.sizes)
-        chunk = max(1, (CHUNK if self.device.type == "cpu" else 256 * CHUNK) // points)
+        widest = max(pixels * units for pixels, units in [(1, 1), *self.network.hidden])
+        fitting = (CHUNK if self.device.type == "cpu" else 256 * CHUNK) // X.shape[1]
+        chunk = max(1, fitting // widest)
         parts = []
         for start in range(0, len(self.experiments), chunk):
             members = slice(start, start + chunk)
             logits = self.logits(X[members] if len(X) > 1 else X, members)
             labels = y[members] if len(y) > 1 else y
-            guess = logits[..., 0] >= 0 if self.data.outputs == 1 else logits.argmax(-1)
-            right = (guess == labels).double().mean(1)
-            parts.append((self._losses(logits, labels).mean(1), right))
+            loss = self._losses(logits, labels).mean(1)
+            parts.append((loss, self._accuracy(logits, labels, loss)))
         return [torch.cat(column) for column in zip(*parts, strict=True)]
 
     def _record(self, objective):
@@ -397,10 +397,19 @@ class Ensemble:
         finite = torch.isfinite(values[0]) & torch.isfinite(values[2])
         return Record(self.epoch, *values, active=finite)
 
+    def _accuracy(self, logits, y, loss):
+        """Share of correct labels, or R² in regression, [members]."""
+        if self.data.task == "regression":
+            variance = y.var(1, correction=0)
+            return torch.where(variance > 0, 1 - loss / variance, 0.0)
+        guess = logits[..., 0] >= 0 if logits.shape[-1] == 1 else logits.argmax(-1)
+        return (guess == y).double().mean(1)
+
 
 _KNOBS = (
     "dropout",
     "dropout_input",
+    "dropout_channels",
     "input_noise",
     "weight_noise",
     "activation_noise",
@@ -420,126 +429,3 @@ def _same_structure(experiments):
         if structure(e) != structure(first):
             raise ValueError(f"{e}: cannot share an ensemble with {first}")
     return first
-
-
-class Training:
-    """Experiments of any structures, each trained to its own end.
-
-    `status[i]` is 'running', then 'finished', 'stopped early' or 'diverged';
-    `kept_epoch[i]` and `state[i]` are the epoch and the parameters that count: the
-    last, or with patience those of the lowest validation loss.
-    """
-
-    def __init__(self, experiments: Sequence[Experiment], device: str = "auto"):
-        self.experiments = list(experiments)
-        if not self.experiments:
-            raise ValueError("experiments: must be at least one")
-        members: dict[tuple, list[int]] = {}
-        for i, e in enumerate(self.experiments):
-            members.setdefault(structure(e), []).append(i)
-        self.groups = [
-            (group, Ensemble([self.experiments[i] for i in group], device))
-            for group in members.values()
-        ]
-        count = len(self.experiments)
-        self.status = ["running"] * count
-        self.state: list[list[torch.Tensor] | None] = [None] * count
-        self.kept_epoch = [0] * count
-        self._best = [math.inf] * count
-        self._last: Record | None = None
-
-    def run_epoch(self) -> Record:
-        """Train every running member one epoch; return one Record for all."""
-        running = torch.tensor([s == "running" for s in self.status])
-        epoch = 1 if self._last is None else self._last.epoch + 1
-        values = {
-            name: torch.zeros(len(running), dtype=torch.float64)
-            if self._last is None
-            else getattr(self._last, name).clone()
-            for name in METRICS
-        }
-        for members, ensemble in self.groups:
-            live = [k for k, i in enumerate(members) if running[i]]
-            if not live:
-                continue
-            record = ensemble.run_epoch()
-            for k in live:
-                for name in METRICS:
-                    values[name][members[k]] = getattr(record, name)[k]
-                finite = bool(record.active[k])
-                loss = float(record.val_loss[k])
-                self._judge(members[k], epoch, loss, finite, ensemble, k)
-        self._last = Record(epoch, **values, active=running)
-        return self._last
-
-    @property
-    def done(self) -> bool:
-        """True when no member is running."""
-        return "running" not in self.status
-
-    def _judge(self, i, epoch, loss, finite, ensemble, k):
-        """Keep member i's parameters where they count, and end its run if due."""
-        e = self.experiments[i]
-        if not finite:
-            self.status[i] = "diverged"
-        elif e.patience is not None and epoch - self.kept_epoch[i] >= e.patience:
-            improved = loss < self._best[i]
-            self.status[i] = "running" if improved else "stopped early"
-        if self.status[i] == "running" and epoch >= e.epochs:
-            self.status[i] = "finished"
-        last = self.status[i] in ("finished", "diverged")
-        keep = loss < self._best[i] if e.patience is not None else last
-        if keep or (last and self.state[i] is None):
-            self.state[i] = ensemble.state(k)
-            self.kept_epoch[i], self._best[i] = epoch, loss
-
-
-def train(experiments: Sequence[Experiment], device: str = "auto") -> Iterator[Record]:
-    """Train experiments together, yielding a Record after every epoch.
-
-    Those that cannot share an ensemble are grouped; each ends at its own last epoch,
-    or earlier by patience or divergence, and the others go on.
-
-    Args:
-        experiments: at least one.
-        device: 'auto', 'cpu', 'cuda' or 'mps'.
-    Raises: ValueError for an empty list or a device that is not there.
-    """
-    training = Training(experiments, device)
-    while not training.done:
-        yield training.run_epoch()
-
-
-def build_module(experiment: Experiment, state: Sequence[torch.Tensor]) -> nn.Module:
-    """Return the network as a torch.nn.Sequential holding the given state."""
-    e, data = experiment, load(experiment.data)
-    sizes = [data.features, *e.hidden, data.outputs]
-    depth, norms = len(sizes) - 1, len(e.hidden) if e.batch_norm else 0
-    weights, biases = state[:depth], state[depth : 2 * depth]
-    rest = state[2 * depth :]
-    gammas, betas, means, variances = (
-        rest[k * norms : (k + 1) * norms] for k in range(4)
-    )
-    activation = {"relu": nn.ReLU, "tanh": nn.Tanh, "selu": nn.SELU}[e.activation]
-    layers = [nn.Dropout(e.dropout_input)] if e.dropout_input else []
-    for i in range(depth):
-        linear = nn.Linear(*sizes[i : i + 2])
-        linear.weight.data, linear.bias.data = (
-            weights[i].T.clone(),
-            biases[i][0].clone(),
-        )
-        layers.append(linear)
-        if i == depth - 1:
-            break
-        if norms:
-            norm = nn.BatchNorm1d(sizes[i + 1], BATCH_NORM_EPS, BATCH_NORM_MOMENTUM)
-            norm.weight.data, norm.bias.data = gammas[i][0].clone(), betas[i][0].clone()
-            norm.running_mean, norm.running_var = (
-                means[i][0].clone(),
-                variances[i][0].clone(),
-            )
-            layers.append(norm)
-        layers.append(activation())
-        if e.dropout:
-            layers.append(nn.Dropout(e.dropout))
-    return nn.Sequential(*layers).to(getattr(torch, e.dtype)).eval()

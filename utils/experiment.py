@@ -7,13 +7,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-DATA = ("ring", "moons", "digits")
+DATA = ("ring", "moons", "digits", "breast_cancer", "diabetes")
 ACTIVATIONS = ("relu", "tanh", "selu")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 L1_METHODS = ("proximal", "subgradient")
 DTYPES = ("float64", "float32")
-DATA_SIZE = {"ring": 1000, "moons": 1000, "digits": 1000}
-IMAGES = ("digits",)
+DATA_SIZE = {
+    "ring": 1000,
+    "moons": 1000,
+    "digits": 1000,
+    "breast_cancer": 309,
+    "diabetes": 242,
+}
+IMAGES = {"digits": (8, 8)}  # rows and columns
 
 
 def _fail(field, value, allowed):
@@ -99,9 +105,14 @@ class Experiment:
 
     λ₁ = l1 and λ₂ = l2 multiply Σ|w| and Σw² (no ½), added to the mean data loss;
     weight_decay is the optimizer's own argument. All three act on weights only
-    unless penalize_bias. label_noise is the chance that a training label is
-    replaced by a class drawn uniformly (Zhang et al. 2017). The noises are
+    unless penalize_bias. n_train=None takes the whole pool. label_noise is the chance
+    that a training label is replaced by a class drawn uniformly (Zhang et al. 2017),
+    in regression by the target of a training point drawn uniformly. The noises are
     standard deviations of Gaussian noise added while training.
+
+    channels are the maps of 3 × 3 convolutions, each followed by 2 × 2 max pooling, in
+    front of the dense layers `hidden`; for images only. dropout acts on the units of
+    `hidden`, dropout_channels on whole maps.
 
     Raises: ValueError naming field, value and range.
     Source: book/notation.md.
@@ -111,10 +122,12 @@ class Experiment:
     n_train: int | None = 100
     label_noise: float = 0.1
     hidden: tuple[int, ...] = (50, 50)
+    channels: tuple[int, ...] = ()
     activation: str = "relu"
     batch_norm: bool = False
     dropout: float = 0.0
     dropout_input: float = 0.0
+    dropout_channels: float = 0.0
     input_noise: float = 0.0
     weight_noise: float = 0.0
     activation_noise: float = 0.0
@@ -139,10 +152,11 @@ class Experiment:
         size = DATA_SIZE[self.data]
         n_train = size if self.n_train is None else self.n_train
         object.__setattr__(self, "n_train", _whole("n_train", n_train, 1, size))
-        if self.augment is not None and self.data not in IMAGES:
-            _fail("augment", self.augment, f"None for data = {self.data!r}: no images")
+        _check_image(self)
         if self.momentum and self.optimizer != "sgd":
             _fail("momentum", self.momentum, f"0 for optimizer = {self.optimizer!r}")
+        if self.dropout_channels and not self.channels:
+            _fail("dropout_channels", self.dropout_channels, "0 for channels = ()")
 
     def replace(self, **changes: Any) -> "Experiment":
         """Return a copy with the named fields changed."""
@@ -175,11 +189,24 @@ class Experiment:
         return cls(**fields)
 
 
-def _hidden(field, value):
+def _check_image(e):
+    """What works on images alone, and halves their size, must fit the data."""
+    no_images = f"for data = {e.data!r}: no images"
+    if e.augment is not None and e.data not in IMAGES:
+        _fail("augment", e.augment, f"None {no_images}")
+    if e.channels and e.data not in IMAGES:
+        _fail("channels", e.channels, f"() {no_images}")
+    side = min(IMAGES.get(e.data, (1,)))
+    if side >> len(e.channels) == 0:
+        most = f"of length ≤ {side.bit_length() - 1} for images {side} pixels wide"
+        _fail("channels", e.channels, most)
+
+
+def _widths(field, value):
     try:
         return tuple(_whole(field, width, 1, 4096) for width in value)
     except (TypeError, ValueError):
-        _fail(field, value, "a tuple of whole numbers in [1, 4096], () if linear")
+        _fail(field, value, "a tuple of whole numbers in [1, 4096], () for no layer")
 
 
 def _seed(field, value):
@@ -206,11 +233,13 @@ def _fraction(field, value):
 _CHECKS = {
     "data": lambda f, v: _choice(f, v, DATA),
     "label_noise": lambda f, v: _real(f, v, 0, 1),
-    "hidden": _hidden,
+    "hidden": _widths,
+    "channels": _widths,
     "activation": lambda f, v: _choice(f, v, ACTIVATIONS),
     "batch_norm": _flag,
     "dropout": _fraction,
     "dropout_input": _fraction,
+    "dropout_channels": _fraction,
     "input_noise": _amount,
     "weight_noise": _amount,
     "activation_noise": _amount,

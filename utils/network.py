@@ -10,39 +10,55 @@ from itertools import pairwise
 
 import torch
 
-from utils.layers import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
+from utils.convolution import Convolution, convolutions, flatten, unflatten
+from utils.data import Data
+from utils.experiment import Experiment
+from utils.layers import ACTIVATION, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, batch_norm
 
 # Rows are padded so that a member's numbers meet the same vector lanes in any company.
 ROW = 16
 
+CHUNK = 128  # images evaluated at once: patches are nine times as large
+
 SELU = (1.6732632423543772, 1.0507009873554805, 1.0)  # alpha, scale, input scale
 
 
-class Network:
-    """Parameters, gradients and passes of `members` networks with layers `sizes`.
+def layout(experiment: Experiment, data: Data) -> tuple[list[Convolution], list[int]]:
+    """Return a network's convolutions, and the sizes its dense layers go between."""
+    layers = convolutions(data.image, experiment.channels)
+    features = layers[-1].features if layers else data.features
+    return layers, [features, *experiment.hidden, data.outputs]
 
-    Weights are [members, fan_in, fan_out]; the rest [members, 1, units].
+
+class Network:
+    """Parameters, gradients and passes of `members` networks of one layout.
+
+    The first layers are `convolutions`, the others dense, between `sizes`. Weights are
+    [members, fan_in, fan_out]; the rest [members, 1, units].
     """
 
-    def __init__(self, members, sizes, activation, batch_norm, **options):
-        self.members, self.sizes = members, sizes
+    def __init__(self, members, layout, activation, batch_norm, **options):
+        self.members, (self.convolutions, sizes) = members, layout
         self.activation, self.options = activation, options
-        norms = sizes[1:-1] if batch_norm else []
+        self.fans = [*(c.fan for c in self.convolutions), *pairwise(sizes)]
+        units = [fan_out for _, fan_out in self.fans]
+        pixels = [c.pixels for c in self.convolutions] + [1] * (len(sizes) - 2)
+        self.hidden = list(zip(pixels, units[:-1], strict=True))
+        norms = units[:-1] if batch_norm else []
         shapes = [
-            *pairwise(sizes),
-            *((1, width) for width in sizes[1:]),
+            *self.fans,
+            *((1, width) for width in units),
             *((1, width) for width in [*norms, *norms]),
         ]
         counts = [rows * columns for rows, columns in shapes]
-        self.n_weights = sum(counts[: len(sizes) - 1])
+        self.n_weights = sum(counts[: len(self.fans)])
         self.n_parameters = sum(counts)
         length = -(-self.n_parameters // ROW) * ROW
         self.flat = torch.zeros(members, length, **options)
         self.flat_gradient = torch.zeros_like(self.flat)
         self._split(counts, shapes, len(norms))
-        units = [(members, 1, width) for width in norms]
-        self.means = [torch.zeros(shape, **options) for shape in units]
-        self.variances = [torch.zeros(shape, **options) for shape in units]
+        self.means = [torch.zeros(members, 1, width, **options) for width in norms]
+        self.variances = [torch.zeros(members, 1, width, **options) for width in norms]
         self._buffers = {}
 
     def reset(self):
@@ -55,7 +71,7 @@ class Network:
 
     def _split(self, counts, shapes, norms):
         """Name the blocks of a row."""
-        depth = len(self.sizes) - 1
+        depth = len(self.fans)
         ends = (depth, 2 * depth, 2 * depth + norms, 2 * depth + 2 * norms)
         for prefix, matrix in (("", self.flat), ("d_", self.flat_gradient)):
             views, at = [], 0
@@ -91,34 +107,60 @@ class Network:
             x: inputs [members, batch, features].
             noise: the step's random tensors by (what, layer): 'weight' is added to
                 layer 0 …, 'activation' and 'mask' act on hidden layer 1 ….
+                Masks are [members, batch, units].
             logits: out, [members, batch, outputs].
         """
-        tape, h, last = [], x, len(self.weights) - 1
+        tape, h, last, batch = [], x, len(self.weights) - 1, x.shape[1]
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             weight = w
             if ("weight", i) in noise:
                 weight = torch.add(
                     w, noise["weight", i], out=self.buffer(("w", i), *w.shape)
                 )
+            h = self._rows(i, h, batch)
             if i == last:
                 torch.baddbmm(b, h, weight, out=logits)
-                tape.append((h, weight, None, None))
+                tape.append((h, weight, None, None, None))
                 return tape
-            shape = (self.members, x.shape[1], self.sizes[i + 1])
+            shape = (self.members, h.shape[1], w.shape[2])
             z = torch.baddbmm(b, h, weight, out=self.buffer(("h", i), *shape))
             norm = self._normalize(i, z) if self.gammas else None
             out = self._activate(z)
-            tape.append((h, weight, norm, out))
-            h = out
-            if ("activation", i + 1) in noise:
-                h = torch.add(
-                    h, noise["activation", i + 1], out=self.buffer(("n", i), *shape)
-                )
-            if ("mask", i + 1) in noise:
-                # relu's gate survives its mask; other activations need their own output
-                own = h is not out or self.activation == "relu"
-                target = h if own else self.buffer(("n", i), *shape)
-                h = torch.mul(h, noise["mask", i + 1], out=target)
+            above, where = self._disturb(i, out, noise)
+            tape.append((h, weight, norm, out, where))
+            h = above
+
+    def _rows(self, i, h, batch):
+        """The rows that layer i multiplies: patches, or one per point."""
+        if i < len(self.convolutions):
+            return self.convolutions[i].patches(h)
+        return flatten(h, batch) if 0 < i == len(self.convolutions) else h
+
+    def _disturb(self, i, out, noise):
+        """Noise, pooling, dropout. A map that is dropped may as well be pooled first.
+
+        Returns: what the next layer sees, and where pooling found it or None.
+        """
+        h, where = out, None
+        if ("activation", i + 1) in noise:
+            added = noise["activation", i + 1].reshape(h.shape)
+            h = torch.add(h, added, out=self.buffer(("n", i), *h.shape))
+        if i < len(self.convolutions):
+            h, where = self.convolutions[i].pool(h)
+        if ("mask", i + 1) in noise:
+            # relu's gate survives its mask; other activations need their own output
+            own = h is not out or self.activation == "relu"
+            target = h if own else self.buffer(("n", i), *h.shape)
+            h = self._masked(h, noise["mask", i + 1], target)
+        return h, where
+
+    def _masked(self, h, mask, out):
+        """h times a mask that all pixels of a map share."""
+        if h.shape == mask.shape:
+            return torch.mul(h, mask, out=out)
+        shape = (*mask.shape[:2], -1, mask.shape[2])
+        torch.mul(h.view(shape), mask[:, :, None], out=out.view(shape))
+        return out
 
     def _activate(self, z):
         if self.activation == "relu":
@@ -166,19 +208,54 @@ class Network:
     def backward(self, tape, noise, d):
         """Write the gradient of the mean loss; d is its derivative by the logits."""
         for i in reversed(range(len(tape))):
-            h, weight, _, _ = tape[i]
-            torch.bmm(h.mT, d, out=self.d_weights[i])
+            rows, weight = tape[i][:2]
+            torch.bmm(rows.mT, d, out=self.d_weights[i])
             self._bias_gradient(i, d)
             if i == 0:
                 return
-            _, _, norm, out = tape[i - 1]
-            below = self.buffer(("d", i), *h.shape)
-            if d.shape[2] == 1:
-                torch.mul(d, weight.mT, out=below)
-            else:
-                torch.bmm(d, weight.mT, out=below)
+            _, _, norm, out, where = tape[i - 1]
+            below = self._input_gradient(i, d, weight)
             if ("mask", i) in noise:
-                below.mul_(noise["mask", i])
+                self._masked(below, noise["mask", i], below)
+            if where is not None:
+                below = self.convolutions[i - 1].unpool(below, out, where)
             d = self._gate(below, out)
             if norm is not None:
                 d = self._unnormalize(i - 1, d, *norm)
+
+    def _input_gradient(self, i, d, weight):
+        """The gradient by what layer i was given."""
+        count = len(self.convolutions)
+        if i < count:
+            return self.convolutions[i].input_gradient(d, weight)
+        below = self.buffer(("d", i), *d.shape[:2], weight.shape[1])
+        if d.shape[2] == 1:
+            torch.mul(d, weight.mT, out=below)
+        else:
+            torch.bmm(d, weight.mT, out=below)
+        return unflatten(below, self.convolutions[-1].maps) if i == count else below
+
+    def evaluate(self, X, members=slice(None)):
+        """Return the logits with all noise off, by the running statistics.
+
+        Args:
+            X: inputs [members or 1, n, features].
+            members: which of them.
+        Returns: [members, n, outputs].
+        """
+        if not self.convolutions:
+            return self._evaluate(X, members)
+        return torch.cat([self._evaluate(x, members) for x in X.split(CHUNK, 1)], 1)
+
+    def _evaluate(self, X, members):
+        h = X
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = self._rows(i, h, X.shape[1]) @ weight[members] + bias[members]
+            if i < len(self.hidden):
+                if self.gammas:
+                    parts = (self.gammas, self.betas, self.means, self.variances)
+                    h = batch_norm(h, *(part[i][members] for part in parts))
+                h = ACTIVATION[self.activation](h)
+            if i < len(self.convolutions):
+                h, _ = self.convolutions[i].pool(h)
+        return h

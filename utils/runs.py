@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from utils.data import load
-from utils.engine import METRICS, Training, build_module
+from utils.engine import METRICS
 from utils.experiment import Experiment
+from utils.module import build_module
+from utils.training import Training
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,23 @@ class Run:
 
     @property
     def weights(self) -> np.ndarray:
-        """Every weight of the network, biases left out, [n_weights]."""
-        depth = len(self.experiment.hidden) + 1
+        """Every weight of the network, kernels first, no biases, [n_weights]."""
+        depth = len(self.experiment.channels) + len(self.experiment.hidden) + 1
         return torch.cat([w.flatten() for w in self.state[:depth]]).numpy()
 
     def predict(self, X) -> np.ndarray:
         """Return P(class 1) [n] for two classes, else class probabilities [n, classes].
 
+        In regression, return the predicted targets [n].
+
         Args: X: inputs [n, features].
         """
         with torch.no_grad():
             logits = self.module(torch.as_tensor(X, dtype=self.state[0].dtype))
-        if load(self.experiment.data).outputs == 1:
+        task = load(self.experiment.data).task
+        if task == "regression":
+            return logits[:, 0].numpy()
+        if task == "binary":
             return torch.sigmoid(logits[:, 0]).numpy()
         return torch.softmax(logits, dim=1).numpy()
 

@@ -1,0 +1,97 @@
+"""Trains experiments of any structures together, each to its own end."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from utils.engine import METRICS, Ensemble, Record, structure
+from utils.experiment import Experiment
+
+
+class Training:
+    """Experiments of any structures, each trained to its own end.
+
+    `status[i]` is 'running', then 'finished', 'stopped early' or 'diverged';
+    `kept_epoch[i]` and `state[i]` are the epoch and the parameters that count: the
+    last, or with patience those of the lowest validation loss.
+    """
+
+    def __init__(self, experiments: Sequence[Experiment], device: str = "auto"):
+        self.experiments = list(experiments)
+        if not self.experiments:
+            raise ValueError("experiments: must be at least one")
+        members: dict[tuple, list[int]] = {}
+        for i, e in enumerate(self.experiments):
+            members.setdefault(structure(e), []).append(i)
+        self.groups = [
+            (group, Ensemble([self.experiments[i] for i in group], device))
+            for group in members.values()
+        ]
+        count = len(self.experiments)
+        self.status = ["running"] * count
+        self.state: list[list[torch.Tensor] | None] = [None] * count
+        self.kept_epoch = [0] * count
+        self._best = [math.inf] * count
+        self._last: Record | None = None
+
+    def run_epoch(self) -> Record:
+        """Train every running member one epoch; return one Record for all."""
+        running = torch.tensor([s == "running" for s in self.status])
+        epoch = 1 if self._last is None else self._last.epoch + 1
+        values = {
+            name: torch.zeros(len(running), dtype=torch.float64)
+            if self._last is None
+            else getattr(self._last, name).clone()
+            for name in METRICS
+        }
+        for members, ensemble in self.groups:
+            live = [k for k, i in enumerate(members) if running[i]]
+            if not live:
+                continue
+            record = ensemble.run_epoch()
+            for k in live:
+                for name in METRICS:
+                    values[name][members[k]] = getattr(record, name)[k]
+                finite = bool(record.active[k])
+                loss = float(record.val_loss[k])
+                self._judge(members[k], epoch, loss, finite, ensemble, k)
+        self._last = Record(epoch, **values, active=running)
+        return self._last
+
+    @property
+    def done(self) -> bool:
+        """True when no member is running."""
+        return "running" not in self.status
+
+    def _judge(self, i, epoch, loss, finite, ensemble, k):
+        """Keep member i's parameters where they count, and end its run if due."""
+        e = self.experiments[i]
+        if not finite:
+            self.status[i] = "diverged"
+        elif e.patience is not None and epoch - self.kept_epoch[i] >= e.patience:
+            improved = loss < self._best[i]
+            self.status[i] = "running" if improved else "stopped early"
+        if self.status[i] == "running" and epoch >= e.epochs:
+            self.status[i] = "finished"
+        last = self.status[i] in ("finished", "diverged")
+        keep = loss < self._best[i] if e.patience is not None else last
+        if keep or (last and self.state[i] is None):
+            self.state[i] = ensemble.state(k)
+            self.kept_epoch[i], self._best[i] = epoch, loss
+
+
+def train(experiments: Sequence[Experiment], device: str = "auto") -> Iterator[Record]:
+    """Train experiments together, yielding a Record after every epoch.
+
+    Those that cannot share an ensemble are grouped; each ends at its own last epoch,
+    or earlier by patience or divergence, and the others go on.
+
+    Args:
+        experiments: at least one.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+    Raises: ValueError for an empty list or a device that is not there.
+    """
+    training = Training(experiments, device)
+    while not training.done:
+        yield training.run_epoch()
