@@ -22,10 +22,11 @@ ORDER = [
     "module",
     "runs",
     "plots",
-    "lab_layout",
+    "lab_controls",
+    "lab_panels",
     "lab_figure",
     "lab_run",
-    "lab_controls",
+    "lab_layout",
     "lab",
 ]
 BARE = {"torch", "numpy", "sklearn", "utils"} | sys.stdlib_module_names
