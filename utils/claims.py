@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+MORE = "; "
 VERDICTS = ("holds", "holds if", "corrected")
 
 
@@ -39,7 +40,7 @@ def claim(
     line += _interval(*expected)
     if not low <= float(measured) <= high:
         raise AssertionError(f"contradicted: {line}")
-    print(line + "".join(f"; {extra}" for extra in (condition, source) if extra))
+    print(line + "".join(f"{MORE}{extra}" for extra in (condition, source) if extra))
 
 
 def _interval(low, high):
@@ -83,7 +84,7 @@ def claims_page(book: Path) -> str:
         if not (book / f"{chapter}.ipynb").exists():
             open_chapters.setdefault(chapter, []).append(id)
         elif id in found:
-            texts = "<br>".join(_cell(e["text"]) for e in found[id])
+            texts = "<br>".join(_measured([e["text"] for e in found[id]]))
             verdict = f"**{found[id][0]['verdict']}**"
             link = f"{{ref}}`{id} <{id}>`"
             lines.append(f"| {link} | {_cell(entry['claim'])} | {verdict} | {texts} |")
@@ -102,6 +103,12 @@ def claims_page(book: Path) -> str:
 def write_claims(book: Path) -> None:
     """Write book/claims.md from the ledger and the chapters' stored outputs."""
     (book / "claims.md").write_text(claims_page(book), "utf-8")
+
+
+def _measured(texts):
+    """The checks of one claim, then once what their condition and source say."""
+    checks, extras = zip(*(text.partition(MORE)[::2] for text in texts), strict=True)
+    return [*map(_cell, checks), *(f"*{_cell(e)}*" for e in dict.fromkeys(extras) if e)]
 
 
 def _cell(text):

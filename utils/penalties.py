@@ -7,8 +7,8 @@ Weights come as a list of float tensors [members, fan_in, fan_out]; strengths as
 import torch
 
 
-def _strength(lam):
-    lam = torch.as_tensor(lam)
+def _strength(lam, like):
+    lam = torch.as_tensor(lam, dtype=like.dtype, device=like.device)
     if not bool((lam >= 0).all()):  # also catches NaN
         raise ValueError(f"lam = {lam.tolist()}: every λ must be ≥ 0")
     return lam
@@ -24,7 +24,7 @@ def l1_penalty(weights, lam):
     Raises: ValueError if any lam < 0.
     Source: Tibshirani (1996); book/l1_l2.ipynb.
     """
-    return _strength(lam) * sum(w.abs().sum((1, 2)) for w in weights)
+    return _strength(lam, weights[0]) * sum(w.abs().sum((1, 2)) for w in weights)
 
 
 def l2_penalty(weights, lam):
@@ -37,7 +37,7 @@ def l2_penalty(weights, lam):
     Raises: ValueError if any lam < 0.
     Source: Krogh & Hertz (1991); book/l1_l2.ipynb.
     """
-    return _strength(lam) * sum(w.square().sum((1, 2)) for w in weights)
+    return _strength(lam, weights[0]) * sum(w.square().sum((1, 2)) for w in weights)
 
 
 def soft_threshold(weights, threshold):
@@ -52,5 +52,5 @@ def soft_threshold(weights, threshold):
     Raises: ValueError if any threshold < 0.
     Source: Daubechies, Defrise & De Mol (2004); Parikh & Boyd (2014), §6.5.2.
     """
-    threshold = _strength(threshold)
+    threshold = _strength(threshold, weights)
     return weights - weights.clamp(-threshold, threshold)

@@ -39,7 +39,7 @@ LABELS = {
     "dropout_input": "p (input dropout)",
     "lr": "learning rate",
     "n_train": "training examples",
-    "label_noise": "label noise (share of labels flipped)",
+    "label_noise": "label noise (chance of a random label)",
 }
 LOG_KNOBS = {"l1", "l2", "weight_decay", "lr"}
 
