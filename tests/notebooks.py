@@ -1,6 +1,7 @@
 """The chapters' stored outputs, and what happens when a number in them is changed."""
 
 import copy
+import re
 from pathlib import Path
 
 import nbformat
@@ -32,51 +33,47 @@ def _changed_text(match):
     return repr(_changed(float(text)))
 
 
-def _text_mutants(text):
-    for match in NUMBER.finditer(text):
-        yield text[: match.start()] + _changed_text(match) + text[match.end() :]
-
-
-def _places(value, path=()):
+def _paths(value, path=()):
     """The address of every number in nested lists and dicts."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _places(item, (*path, key))
+            yield from _paths(item, (*path, key))
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            yield from _places(item, (*path, i))
+            yield from _paths(item, (*path, i))
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path
 
 
-def _with_change(output, path):
-    mutant = copy.deepcopy(output)
-    *route, last = path
-    node = mutant
-    for key in route:
-        node = node[key]
-    node[last] = _changed(node[last])
-    return mutant
-
-
-def mutants(output, every=1):
-    """Yield copies of a stored output with one number changed, each `every`th one.
+def places(output):
+    """The address of every number of a stored output: (keys …) or (keys …, match).
 
     Covers text streams, plain-text tables and every number of Plotly's and the
     lab's JSON; the widget view, whose ids are random, is left out.
     """
-    count = 0
-    for key in [("text",)] if "text" in output else [("data", "text/plain")]:
-        holder = output if len(key) == 1 else output.get("data", {})
-        for text in _text_mutants(holder.get(key[-1], "")):
-            count += 1
-            if count % every == 0:
-                mutant = copy.deepcopy(output)
-                (mutant if len(key) == 1 else mutant["data"])[key[-1]] = text
-                yield mutant
+    key, holder = ("text",), output
+    if "text" not in output:
+        key, holder = ("data", "text/plain"), output.get("data", {})
+    found = [(*key, m) for m in NUMBER.finditer(holder.get(key[-1], ""))]
     for mime, value in output.get("data", {}).items():
         if mime.endswith("+json") and mime != VIEW:
-            for place in _places(value):
-                count += 1
-                if count % every == 0:
-                    yield _with_change(output, ("data", mime, *place))
+            found += [("data", mime, *path) for path in _paths(value)]
+    return found
+
+
+def mutant(output, place):
+    """A copy of the output with the number at that place changed."""
+    copied = copy.deepcopy(output)
+    *route, last = place
+    node, match = copied, None
+    if isinstance(last, re.Match):
+        match = last
+        *route, last = route
+    for key in route:
+        node = node[key]
+    if match:
+        text = node[last]
+        node[last] = text[: match.start()] + _changed_text(match) + text[match.end() :]
+    else:
+        node[last] = _changed(node[last])
+    return copied

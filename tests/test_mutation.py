@@ -7,7 +7,7 @@ import sys
 import nbformat
 import pytest
 
-from tests.notebooks import CHAPTERS, ROOT, mutants
+from tests.notebooks import CHAPTERS, ROOT, mutant, places
 
 PLOTLY = "application/vnd.plotly.v1+json"
 KINDS = {
@@ -27,16 +27,18 @@ def mutate(chapter):
     kinds = []
     for number, cell in enumerate(cells):
         candidates = [
-            (position, mutant)
+            (position, place)
             for position, output in enumerate(cell.outputs)
-            for mutant in mutants(output)
+            for place in places(output)
         ]
         if not candidates:
             kinds.append(None)
             continue
-        position, mutant = candidates[(number * 7919) % len(candidates)]
-        cell.outputs[position] = mutant
-        kinds.append(next(k for k, is_it in KINDS.items() if is_it(mutant)))
+        position, place = candidates[(number * 7919) % len(candidates)]
+        cell.outputs[position] = mutant(cell.outputs[position], place)
+        kinds.append(
+            next(k for k, is_it in KINDS.items() if is_it(cell.outputs[position]))
+        )
     return notebook, kinds
 
 

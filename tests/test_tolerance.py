@@ -4,7 +4,7 @@ import copy
 import numpy as np
 import pytest
 
-from tests.notebooks import CHAPTERS, code_cells, mutants
+from tests.notebooks import CHAPTERS, code_cells, mutant, places
 from tests.tolerance import agree
 
 
@@ -61,12 +61,13 @@ def test_a_tagged_cell_may_differ_by_what_its_tag_says():
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda p: p.stem)
 def test_no_stored_number_can_change_unseen(chapter):
-    """Every number of every stored output, changed by 0.1 %, is a difference."""
+    """Numbers of every stored output, changed by 0.1 %, are a difference."""
     tried = 0
     for cell in code_cells(chapter):
         for output in cell.outputs:
-            for mutant in mutants(output):
-                assert not agree(dict(output), dict(mutant))
+            assert agree(output, copy.deepcopy(output))
+            addresses = places(output)
+            for place in addresses[:: len(addresses) // 50 + 1]:
+                assert not agree(output, mutant(output, place)), place
                 tried += 1
-            assert agree(dict(output), copy.deepcopy(dict(output)))
-    assert tried > 100
+    assert tried > 500

@@ -1,0 +1,134 @@
+"""The live lab in JupyterLab: a real kernel, Chromium, sliders moved by keyboard."""
+
+import json
+import os
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+
+from tests.jupyterlab_server import (
+    LAB_CELL,
+    curve,
+    jupyterlab,
+    lab_data,
+    open_notebook,
+    run_all,
+    run_code,
+    slider,
+    write_notebook,
+)
+from tests.notebooks import BOOK
+from utils import Experiment, fit
+
+MILLISECONDS = 120_000
+CHAPTER = BOOK / "overview.ipynb"
+LAB_THREADS = """\
+import threading
+print(sum(thread.name == "lab" for thread in threading.enumerate()))"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jupyterlab")
+    write_notebook(folder / "lab.ipynb", LAB_CELL)
+    copy_until_lab(CHAPTER, folder / CHAPTER.name)
+    with jupyterlab(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser):
+    """A page that asks nothing of another host and meets no error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(MILLISECONDS)
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.extend(foreign(request.url)))
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def copy_until_lab(chapter, path):
+    """The chapter up to its first lab; nbval runs the rest."""
+    notebook = nbformat.read(chapter, as_version=4)
+    cells = notebook.cells
+    last = next(i for i, cell in enumerate(cells) if "Lab(" in cell.source)
+    notebook.cells = cells[: last + 1]
+    nbformat.write(notebook, path)
+
+
+def foreign(address):
+    url = urlsplit(address)
+    own = url.scheme in {"data", "blob"} or url.hostname == "127.0.0.1"
+    return [] if own else [address]
+
+
+def state(page):
+    return page.locator(".lab-status [data-state]").get_attribute("data-state")
+
+
+def wait_for_state(page, name):
+    page.locator(f".lab-status [data-state={name}]").wait_for()
+
+
+def wait_for_curve(page, condition):
+    """Poll until what is drawn meets the condition."""
+    for _ in range(MILLISECONDS // 50):
+        if condition(drawn := curve(page)):
+            return drawn
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not met by {len(drawn)} epochs ending in {drawn[-1:]}")
+
+
+def has_epochs(count):
+    return lambda drawn: len(drawn) > count
+
+
+def test_the_chapters_lab_lands_on_what_fit_computes(page, address):
+    open_notebook(page, address, CHAPTER.name)
+    run_all(page)
+    assert (state(page), curve(page)) == ("ready", [])
+    data = lab_data(page)
+    base = Experiment.from_json(json.dumps(data["experiment"]))
+    name, knob = next(iter(data["knobs"].items()))
+    for key, value in (("End", knob["max"]), ("Home", knob["value"])):
+        slider(page, name).press(key)
+        run = fit(base.replace(**{name: value}))[0]
+        wait_for_curve(page, lambda drawn, run=run: drawn == close(run))
+
+
+def close(run):
+    return pytest.approx(run.history["val_loss"], rel=1e-6)
+
+
+def test_pause_and_the_end_of_the_thread(page, address):
+    open_notebook(page, address, "lab.ipynb")
+    run_all(page)
+    slider(page, "epochs").press("End")
+    wait_for_curve(page, has_epochs(50))
+    page.locator(".lab-play").click()
+    wait_for_state(page, "paused")
+    page.wait_for_timeout(500)
+    paused = curve(page)
+    page.wait_for_timeout(500)
+    assert curve(page) == paused
+    page.locator(".lab-play").click()
+    wait_for_curve(page, has_epochs(len(paused)))
+    assert run_code(page, LAB_THREADS) == "1\n"
+    run_all(page)
+    wait_for_state(page, "ready")
+    assert run_code(page, LAB_THREADS) == "0\n"
+
+
+def test_closing_the_kernel_ends_a_training_lab(page, address):
+    open_notebook(page, address, "lab.ipynb")
+    run_all(page)
+    slider(page, "epochs").press("End")
+    wait_for_curve(page, has_epochs(50))
+    kernel = int(run_code(page, "import os; print(os.getpid())"))
+    page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)

@@ -1,0 +1,418 @@
+"""The live lab without a browser: set a slider, wait, look at state and figure."""
+
+import json
+import math
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from utils import Experiment, fit, lab_figure
+from utils.lab import MIME, VIEW, Lab
+
+BASE = Experiment(n_train=40, hidden=(8,), epochs=6)
+LONG = 100_000
+SECONDS = 60
+
+
+@pytest.fixture
+def make_lab():
+    """Lab, closed at the end of the test."""
+    labs = []
+
+    def make(base=BASE, **options):
+        labs.append(Lab(base, **options))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.close()
+
+
+@pytest.fixture
+def lab(make_lab):
+    return make_lab(l2=(1e-6, 1.0), dropout=(0, 0.9), epochs=(1, LONG))
+
+
+def settle(lab):
+    """Wait until the lab has done what it was asked."""
+    assert lab.wait(SECONDS)
+
+
+def wait_for(condition):
+    """Poll until the condition holds."""
+    pause, deadline = threading.Event(), SECONDS * 100
+    for _ in range(deadline):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("the condition did not come about in time")
+
+
+def train_long(lab):
+    """Start a run that does not end by itself, and wait until it is drawn."""
+    lab.controls.sliders["epochs"].value = LONG
+    wait_for(lambda: lab.state == "training" and len(drawn(lab, "val_loss")) > 2)
+
+
+def drawn(lab, metric):
+    """What the figure shows of the reader's own run."""
+    line = lab.figure.lines[lab_figure.LOSSES.index(metric)]
+    return [] if line.y is None else list(line.y)
+
+
+def history(**changes):
+    return fit(BASE.replace(**changes))[0].history
+
+
+def test_starts_with_the_books_run_and_no_thread(lab):
+    before = threading.active_count()
+    assert (lab.state, drawn(lab, "val_loss")) == ("ready", [])
+    assert list(lab.figure.reference[1].y) == history()["val_loss"]
+    assert lab.figure.reference[1].name == "the book's run"
+    assert lab.results["val_loss"] == history()["val_loss"][-1]
+    assert lab.wait(0)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("knob, value", [("l2", 1e-3), ("dropout", 0.5)])
+def test_a_slider_retrains_from_the_same_initial_weights(lab, knob, value):
+    for setting in (value, lab.knobs[knob].high, value):
+        lab.controls.sliders[knob].value = setting
+    settle(lab)
+    expected = history(**{knob: value})
+    assert lab.state == "done"
+    for metric in lab_figure.LOSSES:
+        assert drawn(lab, metric) == pytest.approx(expected[metric], abs=1e-9)
+    assert lab.results["val_accuracy"] == expected["val_accuracy"][-1]
+    gap = expected["val_loss"][-1] - expected["train_loss"][-1]
+    assert lab.results["gap"] == pytest.approx(gap, abs=1e-9)
+
+
+def test_zero_is_the_left_end_of_a_logarithmic_slider(make_lab):
+    lab = make_lab(l2=(1e-6, 1.0), lr=(1e-3, 1.0))
+    steps = [value for _, value in lab.controls.sliders["l2"].options]
+    assert steps[:2] == [0, 1e-6]
+    assert steps == sorted(set(steps))
+    assert {1e-5, 1e-3, 0.1} < set(steps)
+    assert steps[-1] == 1
+    assert lab.controls.sliders["lr"].options[0][1] == 1e-3
+
+
+def test_the_penalty_choice_decides_which_lambda_the_slider_is(make_lab):
+    lab = make_lab(l1=(1e-6, 1e-1), l2=(1e-6, 1.0))
+    assert lab.controls.sliders["l1"] is lab.controls.sliders["l2"]
+    lab.controls.sliders["l1"].value = 1e-2
+    for penalty, other in (("l2", "l1"), ("l1", "l2")):
+        lab.controls.penalty.value = penalty
+        settle(lab)
+        run = lab.controls.experiment()
+        assert (getattr(run, penalty), getattr(run, other)) == (1e-2, 0)
+        expected = history(**{penalty: 1e-2})["val_loss"]
+        assert drawn(lab, "val_loss") == pytest.approx(expected, abs=1e-9)
+    assert lab.controls.sliders["l1"].description == "λ₁ (L1)"
+
+
+def test_exact_zeros_are_counted(make_lab):
+    lab = make_lab(l1=(1e-6, 1.0))
+    lab.controls.sliders["l1"].value = 0.1
+    settle(lab)
+    weights = fit(BASE.replace(l1=0.1))[0].weights
+    expected = f"{(weights == 0).sum()} of {weights.size}"
+    assert lab.results["zeros"] == expected
+    assert expected in lab.figure.panels.layout.annotations[1].text
+    assert expected in lab.controls.numbers.value
+    assert sum(lab.figure.histogram.traces[0].y) == (weights != 0).sum()
+
+
+def test_going_on_keeps_the_present_weights(lab):
+    lab.controls.change.value = "go on"
+    lab.controls.play.value = True
+    settle(lab)
+    first = drawn(lab, "train_loss")
+    lab.controls.sliders["l2"].value = 1e-6
+    settle(lab)
+    both = drawn(lab, "train_loss")
+    assert both[:6] == first == pytest.approx(history()["train_loss"], abs=1e-9)
+    assert both == pytest.approx(history(epochs=12)["train_loss"], abs=1e-2)
+    assert both[6:] != pytest.approx(history(l2=1e-6)["train_loss"], abs=1e-2)
+    assert list(lab.figure.curves.layout.xaxis.range) == [0, 12]
+
+
+def test_going_on_starts_again_where_the_data_change_in_size(make_lab):
+    lab = make_lab(n_train=(10, 100))
+    lab.controls.change.value = "go on"
+    for n_train in (20, 30):
+        lab.controls.sliders["n_train"].value = n_train
+        settle(lab)
+    expected = history(n_train=30)["train_loss"]
+    assert drawn(lab, "train_loss") == pytest.approx(expected, abs=1e-9)
+
+
+def test_pause_stops_and_play_resumes(lab):
+    train_long(lab)
+    lab.controls.play.value = False
+    settle(lab)
+    paused = drawn(lab, "val_loss")
+    assert lab.state == "paused"
+    assert lab.controls.progress.value == len(paused)
+    lab.controls.play.value = True
+    wait_for(lambda: len(drawn(lab, "val_loss")) > len(paused))
+    assert drawn(lab, "val_loss")[: len(paused)] == paused
+    assert lab.state == "training"
+
+
+def test_restart_begins_at_the_first_epoch(lab):
+    lab.controls.play.value = True
+    settle(lab)
+    lab.controls.seed.value = 3
+    settle(lab)
+    lab.controls.restart.value = True
+    settle(lab)
+    assert lab.controls.restart.value is False
+    expected = history(seed=3)["val_loss"]
+    assert drawn(lab, "val_loss") == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_new_seed_brings_its_own_training_points(make_lab):
+    lab = make_lab(BASE.replace(label_noise=0.5))
+    old = sorted(np.concatenate([t.x for t in lab.figure.picture.traces[1:3]]))
+    replaced = len(lab.figure.picture.traces[3].x)
+    lab.controls.seed.value = 9
+    settle(lab)
+    new = sorted(np.concatenate([t.x for t in lab.figure.picture.traces[1:3]]))
+    assert len(old) == len(new) == BASE.n_train
+    assert old != new
+    assert 0 < replaced < BASE.n_train
+
+
+def test_a_pinned_run_stays(lab):
+    lab.controls.sliders["l2"].value = 1e-3
+    settle(lab)
+    lab.controls.pin.value = True
+    lab.controls.sliders["l2"].value = 1.0
+    settle(lab)
+    line = lab.figure.pins[0][1]
+    assert line.visible and line.name == "λ₂ = 0.001"
+    assert list(line.y) == pytest.approx(history(l2=1e-3)["val_loss"], abs=1e-9)
+    assert drawn(lab, "val_loss") != list(line.y)
+    lab.controls.unpin.value = True
+    settle(lab)
+    assert not line.visible
+
+
+def test_divergence_is_told_and_the_figure_stays(make_lab):
+    lab = make_lab(BASE.replace(optimizer="sgd"), lr=(1e-3, 1e300))
+    lab.controls.sliders["lr"].value = 0.1
+    settle(lab)
+    good = drawn(lab, "val_loss"), str(lab.figure.panels.data)
+    lab.controls.sliders["lr"].value = 1e300
+    settle(lab)
+    assert lab.state == "error"
+    assert "diverged in epoch 1" in lab.message
+    assert "data-state=error" in lab.controls.status.value
+    assert (drawn(lab, "val_loss"), str(lab.figure.panels.data)) == good
+    lab.controls.change.value = "go on"
+    lab.controls.sliders["lr"].value = 0.1
+    settle(lab)
+    assert lab.state == "done"
+    assert drawn(lab, "val_loss") == good[0]
+
+
+def test_an_unexpected_error_is_told_and_the_lab_lives_on(lab, monkeypatch):
+    monkeypatch.setattr(lab.figure, "draw", lambda *_: 1 / 0)
+    lab.controls.play.value = True
+    settle(lab)
+    assert lab.state == "error"
+    assert "ZeroDivisionError" in lab.controls.status.value
+    assert isinstance(lab.error, ZeroDivisionError)
+    monkeypatch.undo()
+    lab.controls.restart.value = True
+    settle(lab)
+    assert lab.state == "done"
+
+
+def test_stops_where_fit_stops(make_lab):
+    base = BASE.replace(epochs=200, patience=3)
+    lab = make_lab(base, patience=(1, 50), l2=(1e-6, 1.0))
+    lab.controls.play.value = True
+    settle(lab)
+    run = fit(base)[0]
+    assert run.status == "stopped early"
+    assert drawn(lab, "val_loss") == pytest.approx(run.history["val_loss"], abs=1e-9)
+    assert f"lowest at epoch {run.epoch}" in lab.message
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        BASE.replace(hidden=()),
+        BASE.replace(data="ring", dtype="float32"),
+        BASE.replace(data="digits", batch_norm=True, label_noise=0),
+    ],
+)
+def test_other_networks_and_data(make_lab, base):
+    lab = make_lab(base, input_noise=(0, 1), label_noise=(0, 1))
+    lab.controls.sliders["input_noise"].value = 0.5
+    settle(lab)
+    expected = fit(base.replace(input_noise=0.5))[0].history["val_loss"]
+    assert lab.state == "done"
+    assert drawn(lab, "val_loss") == pytest.approx(expected, abs=1e-6)
+
+
+def test_wrong_digits_are_marked_by_more_than_colour(make_lab):
+    base = Experiment(data="digits", n_train=20, hidden=(), epochs=1)
+    captions = make_lab(base).figure.picture.traces[1]
+    colors = captions.textfont.color
+    marked = ["✗" in text for text in captions.text]
+    assert any(marked)
+    assert [color != colors[marked.index(False)] for color in colors] == marked
+
+
+BAD_RANGES = {
+    "unknown": {"lamda": (0, 1)},
+    "not a number": {"hidden": (1, 2)},
+    "the seed": {"seed": (0, 9)},
+    "reversed": {"dropout": (0.5, 0.1)},
+    "empty": {"dropout": (0, 0)},
+    "negative": {"l2": (-1, 1)},
+    "no log of zero": {"l2": (0, 1)},
+    "p of one": {"dropout": (0, 1)},
+    "not a number at all": {"l2": (math.nan, 1)},
+    "infinite": {"l2": (1e-6, math.inf)},
+    "more than there are": {"n_train": (10, 10**6)},
+    "not whole": {"epochs": (1.5, 10)},
+    "not a pair": {"l2": 1e-3},
+    "without the book's own value": {"lr": (0.1, 1)},
+}
+
+
+@pytest.mark.parametrize("knobs", BAD_RANGES.values(), ids=BAD_RANGES)
+def test_a_bad_range_is_refused(make_lab, knobs):
+    ((name, limits),) = knobs.items()
+    with pytest.raises(ValueError, match=r"must|needs") as refusal:
+        make_lab(**knobs)
+    text = str(refusal.value)
+    values = limits if isinstance(limits, tuple) else [limits]
+    assert name in text
+    assert any(repr(value) in text for value in values)
+
+
+def test_two_penalties_at_once_cannot_share_a_slider(make_lab):
+    with pytest.raises(ValueError, match=r"l1 = 0\.1, l2 = 0\.1"):
+        make_lab(BASE.replace(l1=0.1, l2=0.1), l1=(1e-3, 1), l2=(1e-3, 1))
+
+
+def test_a_book_run_that_diverges_is_refused(make_lab):
+    base = BASE.replace(optimizer="sgd", lr=1e300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(ValueError, match="diverged"):
+            make_lab(base)
+
+
+def test_running_the_cell_again_ends_the_old_thread(make_lab):
+    old = make_lab(epochs=(1, LONG))
+    train_long(old)
+    thread = old._thread
+    make_lab(epochs=(1, LONG))
+    assert not thread.is_alive()
+
+
+def test_only_the_trainer_touches_the_figure(lab, monkeypatch):
+    threads = set()
+    update = lab_figure.LiveFigure.batch_update
+
+    def watched(figure):
+        threads.add(threading.current_thread())
+        return update(figure)
+
+    monkeypatch.setattr(lab_figure.LiveFigure, "batch_update", watched)
+    for name in ("play", "pin", "restart", "unpin"):
+        getattr(lab.controls, name).value = True
+        settle(lab)
+    lab.controls.sliders["l2"].value = 1.0
+    settle(lab)
+    assert threads == {lab._thread}
+
+
+def test_what_the_browser_reports_changes_no_figure(lab):
+    figure = lab.figure.curves
+    before = str(figure.to_dict())
+    figure._js2py_restyle = {"style_data": {"visible": False}, "style_traces": [0]}
+    figure._js2py_relayout = {"relayout_data": {"xaxis.range": [0, 1]}}
+    figure._js2py_traceDeltas = {"trace_deltas": [{"uid": "?"}], "trace_edit_id": 4}
+    assert str(figure.to_dict()) == before
+    assert figure._receipt == 4
+
+
+def test_a_browser_that_falls_behind_is_not_sent_more(lab, monkeypatch):
+    figure = lab.figure.curves
+    now = [0.0]
+    monkeypatch.setattr(lab_figure.time, "monotonic", lambda: now[0])
+    updates = 0
+    while figure.due(0.01):
+        updates += 1
+        with figure.batch_update():
+            figure.layout.xaxis.range = [0, updates]
+        now[0] += 0.02
+    assert updates == lab_figure.MAX_ON_THE_WAY + 1
+    figure._js2py_traceDeltas = {"trace_deltas": [], "trace_edit_id": updates}
+    assert figure.due(0.01)
+
+
+def test_the_stored_output(lab):
+    bundle = lab._repr_mimebundle_()
+    assert set(bundle) == {VIEW, MIME, "text/plain"}
+    data = bundle[MIME]
+    run = history()
+    expected = [float(f"{value:.7g}") for value in run["val_loss"]]
+    assert list(data) == ["version", "experiment", "knobs", "reference", "description"]
+    assert data["version"] == 1
+    assert data["experiment"] == json.loads(BASE.to_json())
+    assert data["knobs"]["l2"] == {
+        "label": "λ₂ (L2)",
+        "min": 1e-6,
+        "max": 1.0,
+        "scale": "log",
+        "value": 0.0,
+    }
+    assert data["knobs"]["dropout"]["scale"] == "linear"
+    assert data["reference"]["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert data["reference"]["val_loss"] == expected
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_the_table(make_lab):
+    lab = make_lab(BASE.replace(epochs=40), description="A small network.")
+    lines = lab._repr_mimebundle_()["text/plain"].splitlines()
+    epochs = [int(line.split()[0]) for line in lines[3:]]
+    assert lines[0] == "Lab. A small network."
+    assert epochs == [1, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
+    assert lines[3].split()[2] == f"{history()['val_loss'][0]:.4f}"
+
+
+def test_the_output_is_the_same_every_time(make_lab):
+    first, second = (make_lab(l2=(1e-6, 1.0))._repr_mimebundle_() for _ in range(2))
+    for bundle in (first, second):
+        bundle.pop(VIEW)
+    assert first == second
+    assert " at 0x" not in first["text/plain"]
+
+
+def test_python_exits_cleanly_while_a_lab_trains():
+    program = f"""
+import sys
+from utils import Experiment, Lab
+lab = Lab(Experiment(n_train=40, hidden=(8,), epochs=6), epochs=(1, {LONG}))
+lab.controls.sliders["epochs"].value = {LONG}
+assert not lab.wait(0.2)
+sys.exit(7)
+"""
+    command = [sys.executable, "-c", program]
+    options = {"capture_output": True, "text": True, "timeout": SECONDS}
+    run = subprocess.run(command, check=False, **options)
+    assert (run.returncode, run.stdout, run.stderr) == (7, "", "")
