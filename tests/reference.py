@@ -198,7 +198,8 @@ def reference(e):
             optimizer.step()
             if e.l1_method == "proximal":
                 for p in penalized:
-                    p.data = p.sign() * F.relu(p.abs() - e.lr * e.l1)
+                    limit = e.lr * e.l1 / (1 - e.momentum)
+                    p.data = p.sign() * F.relu(p.abs() - limit)
             seen = 0 if e.l1_method == "subgradient" else l1.item()
             objectives.append(loss.item() + seen)
             step += 1

@@ -29,6 +29,7 @@ KNOBS = {
     "adam decay": {"weight_decay": 0.1},
     "sgd decay": {**SGD, "weight_decay": 0.05, "momentum": 0.5},
     "l1 proximal": {"l1": 0.01},
+    "l1 proximal, momentum": {**SGD, "momentum": 0.9, "l1": 0.001},
     "l1 subgradient": {"l1": 0.003, "l1_method": "subgradient"},
     "l2": {"l2": 0.01},
     "l2 and biases": {"l2": 0.01, "penalize_bias": True, "batch_norm": True},
@@ -197,6 +198,23 @@ def test_augmentation_takes_the_steps_of_the_plain_loop():
         curves(fit(e)[0]), reference(e)[0], rtol=1e-9, atol=1e-12
     )
     assert fit(e)[0].history != fit(DIGITS)[0].history
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_proximal_l1_rests_where_the_objective_is_least(momentum):
+    """At rest |slope| ≤ λ where w = 0, else slope = −λ sign(w); a convex problem."""
+    lam, lr = 0.02, 0.2 * (1 - momentum)
+    e = BASE.replace(hidden=(), optimizer="sgd", lr=lr, momentum=momentum, l1=lam)
+    e = e.replace(data="breast_cancer", n_train=200, batch_size=200, epochs=2500)
+    run, points = fit(e)[0], training_set(e)
+    X, y = torch.tensor(points.X), torch.tensor(points.y).double()
+    w, b = run.state[0].clone().requires_grad_(), run.state[1]
+    loss = nn.functional.binary_cross_entropy_with_logits((X @ w + b)[:, 0], y)
+    (slope,) = torch.autograd.grad(loss, w)
+    zero = w == 0
+    assert 5 < int(zero.sum()) < 28
+    assert float(slope[zero].abs().max()) <= lam * 1.02
+    torch.testing.assert_close(slope[~zero], -lam * w[~zero].sign(), rtol=0.02, atol=0)
 
 
 def test_float32_follows_float64_at_first():

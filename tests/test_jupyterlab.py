@@ -31,7 +31,8 @@ print(sum(thread.name == "lab" for thread in threading.enumerate()))"""
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jupyterlab")
-    write_notebook(folder / "lab.ipynb", LAB_CELL)
+    for name in ("pause.ipynb", "close.ipynb"):
+        write_notebook(folder / name, LAB_CELL)
     copy_until_lab(CHAPTER, folder / CHAPTER.name)
     with jupyterlab(folder) as address:
         yield address
@@ -105,7 +106,7 @@ def close(run):
 
 
 def test_pause_and_the_end_of_the_thread(page, address):
-    open_notebook(page, address, "lab.ipynb")
+    open_notebook(page, address, "pause.ipynb")
     run_all(page)
     slider(page, "epochs").press("End")
     wait_for_curve(page, has_epochs(50))
@@ -124,7 +125,7 @@ def test_pause_and_the_end_of_the_thread(page, address):
 
 
 def test_closing_the_kernel_ends_a_training_lab(page, address):
-    open_notebook(page, address, "lab.ipynb")
+    open_notebook(page, address, "close.ipynb")
     run_all(page)
     slider(page, "epochs").press("End")
     wait_for_curve(page, has_epochs(50))

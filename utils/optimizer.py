@@ -63,9 +63,16 @@ class Optimizer:
         else:
             self._adam(knobs["lr"], scales)
         if on["l1"] and proximal:
-            limit = knobs["lr"] * knobs["l1"]
-            torch.clamp(self.penalized, -limit, limit, out=self.penalized_work)
-            self.penalized.sub_(self.penalized_work)
+            self._shrink(knobs["lr"] * knobs["l1"] / (1 - knobs["momentum"]))
+
+    def _shrink(self, limit):
+        """Soft thresholding: every weight moves towards 0 by limit, and stops there.
+
+        Momentum μ makes a constant slope g move a weight by lr · g / (1 − μ) per step,
+        so its limit is lr · λ₁ / (1 − μ): then the run rests where L is least.
+        """
+        torch.clamp(self.penalized, -limit, limit, out=self.penalized_work)
+        self.penalized.sub_(self.penalized_work)
 
     def _add_penalty_gradients(self, knobs, on, proximal):
         if on["l1"] and not proximal:
