@@ -15,12 +15,14 @@ from utils.claims import write_claims
 
 BOOK = Path(__file__).parent.parent / "book"
 CELL_METADATA = ("tags", "mystnb")
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def execute(path: Path) -> float:
     """Run the notebook at path, store its outputs in it, return the seconds taken.
 
-    Widget state and the kernel's own metadata are left out: they differ at each run.
+    Widgets and the kernel's own metadata are left out: they differ at each run, and a
+    stored widget is dead. Until it is run again, a lab shows its table.
 
     Raises: nbclient.exceptions.CellExecutionError where a cell fails.
     """
@@ -35,6 +37,7 @@ def execute(path: Path) -> float:
         coalesce_streams=True,
         store_widget_state=False,
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
     ).execute()
     clean(notebook)
     nbformat.write(notebook, path)
@@ -49,6 +52,8 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         cell.id = f"cell-{number}"
         kept = {k: v for k, v in cell.metadata.items() if k in CELL_METADATA}
         cell.metadata = kept
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(VIEW, None)
 
 
 def main(names: list[str]) -> None:
