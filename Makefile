@@ -31,8 +31,9 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Sets nothing up: torch, numpy, scikit-learn and pytest are what a GPU machine has.
 gpu-test:
-	$(PYTHON) -m pytest -c /dev/null --rootdir=. -m gpu tests/gpu
+	$(PYTHON) -m pytest -c tests/gpu/pytest.ini tests/gpu
 
 lock: .venv/ready
 	$(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+cpu//' \

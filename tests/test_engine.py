@@ -221,12 +221,3 @@ def test_no_warnings_while_training():
         warnings.simplefilter("error")
         runs = fit(BASE.replace(**KNOBS["everything"]).grid(seed=range(2)))
     assert len(runs) == 2
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("name", KNOBS)
-def test_cuda_agrees_with_the_cpu(name):
-    e = BASE.replace(**KNOBS[name])
-    cpu, cuda = fit(e, device="cpu")[0], fit(e, device="cuda")[0]
-    torch.testing.assert_close(curves(cuda), curves(cpu), rtol=1e-9, atol=1e-10)
