@@ -30,6 +30,7 @@ JAX_PYTHON = ROOT / ".venv" / "jax" / "bin" / "python"
 # The worked example: 1000 points, batches of 32, so 32 steps an epoch.
 WORKED = Experiment(data="ring", n_train=None, l1=1e-5, l2=1e-4, dropout=0.2)
 STEPS, EPOCHS = 32, 50
+ROUNDS, FEW = 7, 5
 MEMBERS = (1, 4, 16, 64, 256, 1024)
 DTYPES = ("float32", "float64")
 
@@ -116,7 +117,7 @@ class Jax:
         self.process.wait()
 
 
-def compare(members, dtype, rounds, seeds=False, jax=None, rivals=True):
+def compare(members, dtype, seeds=False, jax=None, rivals=True):
     """Time one ensemble and its rivals: {measure: middle}."""
     ensemble = Ensemble(grid(members, seeds, dtype=dtype), "cpu")
     work = rivals_of(WORKED.replace(dtype=dtype), rivals)
@@ -124,7 +125,7 @@ def compare(members, dtype, rounds, seeds=False, jax=None, rivals=True):
     for warm in (*work.values(), ensemble.run_epoch, matmul.run):
         warm()
     found = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS if members < 256 else FEW):
         times = {name: seconds(epoch) for name, epoch in work.items()}
         times["engine"] = seconds(ensemble.run_epoch, repeat)
         times["matmul"] = seconds(matmul.run)
@@ -161,31 +162,31 @@ def measures(times, members, matmul_flop):
     return row
 
 
-def per_configuration(dtype, members, rounds, jax):
+def per_configuration(dtype, members, jax):
     """The main table: a row per number of members, and one with a seed for each."""
-    rows = {f"E = {n}": compare(n, dtype, rounds, jax=jax) for n in members}
-    return rows | {"E = 64, 64 seeds": compare(64, dtype, rounds, seeds=True)}
+    rows = {f"E = {n}": compare(n, dtype, jax=jax) for n in members}
+    return rows | {"E = 64, 64 seeds": compare(64, dtype, seeds=True)}
 
 
-def two_threads(rounds):
+def two_threads():
     """The same with two threads for the engine, the loop and the matrix product."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         return {
-            f"E = {n}, {dtype}": compare(n, dtype, rounds, rivals=False)
+            f"E = {n}, {dtype}": compare(n, dtype, rivals=False)
             for dtype in DTYPES
-            for n in (64, 1024)
+            for n in (64, 256)
         }
     finally:
         torch.set_num_threads(before)
 
 
-def sliders(rounds):
+def sliders():
     """Of a lab: the worked example's 1000 points, and the chapters' 100."""
     return {
         f"E = {n}": {
-            f"{dtype}, {size} points": slider(n, dtype, size, rounds)
+            f"{dtype}, {size} points": slider(n, dtype, size)
             for size in (1000, 100)
             for dtype in DTYPES
         }
@@ -193,7 +194,7 @@ def sliders(rounds):
     }
 
 
-def slider(members, dtype, n_train, rounds):
+def slider(members, dtype, n_train):
     """Milliseconds from new knobs to the end of the first epoch."""
     at_first = grid(members, dtype=dtype, n_train=n_train)
     positions = [
@@ -208,7 +209,7 @@ def slider(members, dtype, n_train, rounds):
         ensemble.run_epoch()
 
     move(0)
-    return middle([1000 * seconds(lambda k=k: move(k))[0] for k in range(rounds)])
+    return middle([1000 * seconds(lambda k=k: move(k))[0] for k in range(ROUNDS)])
 
 
 def peak_memory(members, dtype):
@@ -238,7 +239,7 @@ def most_held():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def on_cuda(dtype, rounds, members, device="cuda"):
+def on_cuda(dtype, members, device="cuda"):
     """1600 steps of an ensemble there, against the loop on the CPU and there."""
     cuda = device == "cuda"
     e, wait = WORKED.replace(dtype=dtype), torch.cuda.synchronize if cuda else list
@@ -258,7 +259,7 @@ def on_cuda(dtype, rounds, members, device="cuda"):
         return {"s": wall} | {f"× {name}": s * scale for name, s in loop.items()}
 
     ensemble.run_epoch()
-    found = [one_round() for _ in range(rounds + 1)][1:]
+    found = [one_round() for _ in range(FEW + 1)][1:]
     row = {name: middle([r[name] for r in found]) for name in found[0]}
     if cuda:
         row["peak MiB"] = torch.cuda.max_memory_allocated() / 2**20
@@ -268,22 +269,22 @@ def on_cuda(dtype, rounds, members, device="cuda"):
 
 def tables(quick):
     """Yield title and rows of every table that this machine can fill."""
-    rounds, members = (5, (1, 16, 64)) if quick else (7, MEMBERS)
-    jax = Jax(JAX_PYTHON) if JAX_PYTHON.exists() else None
+    members = (1, 64) if quick else MEMBERS
+    jax = Jax(JAX_PYTHON) if JAX_PYTHON.exists() and not quick else None
     for dtype in DTYPES:
-        rows = per_configuration(dtype, members, rounds, jax)
+        rows = per_configuration(dtype, members, jax)
         yield f"Per configuration, {dtype}", rows
     if jax:
         jax.close()
-    yield "Slider moved: ms to the end of the first epoch", sliders(2 * rounds)
+    yield "Slider moved: ms to the end of the first epoch", sliders()
     most = members[-1]
     memory = {dtype: peak_memory(most, dtype) for dtype in DTYPES}
     yield f"Memory of a process, MiB, E = {most}", memory
     if not quick and (os.cpu_count() or 1) > 1:
-        yield "Two threads", two_threads(5)
+        yield "Two threads", two_threads()
     if torch.cuda.is_available():
         cases = [(n, dtype) for n in (1, members[-1]) for dtype in DTYPES]
-        rows = {f"E = {n}, {dtype}": on_cuda(dtype, 5, n) for n, dtype in cases}
+        rows = {f"E = {n}, {dtype}": on_cuda(dtype, n) for n, dtype in cases}
         yield f"{torch.cuda.get_device_name()}, 1600 steps", rows
 
 
@@ -294,7 +295,7 @@ def left_out(quick):
     if not torch.cuda.is_available():
         yield "CUDA: left out; this machine has none."
     if quick:
-        yield "E > 64 and two threads: left out of the quick run."
+        yield "JAX, two threads and most sizes: left out of the quick run."
 
 
 def show(title, rows):

@@ -2,9 +2,9 @@
 
 Runs in an environment of its own (`make bench BENCH_JAX=1`) and needs jax and numpy
 only. Reads lines `members dtype` and answers each with the wall-clock and processor
-seconds of one epoch; the first answer for a line comes after compiling. Like the engine it evaluates both losses
-after the epoch and shares one draw of masks and batches among all members. XLA
-takes as many threads as it likes.
+seconds of one epoch; the first answer for a line comes after compiling. Like the engine
+it evaluates both losses after the epoch and shares one draw of masks and batches among
+all members. XLA takes as many threads as it likes.
 """
 
 import sys
