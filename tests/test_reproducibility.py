@@ -166,7 +166,7 @@ def threads():
 
 def test_one_thread_and_two_agree(threads):
     """64 members: fewer would be too little work for torch to share out."""
-    grid = Experiment(n_train=100, epochs=5).grid(**GRID)
+    grid = Experiment(n_train=100, epochs=2).grid(**GRID)
     found = []
     for count in (1, 2):
         threads(count)
