@@ -24,15 +24,17 @@ test: .venv/ready browser book
 execute: .venv/ready
 	$(BIN)/python -m utils.execute
 
-bench: .venv/ready browser
+# BENCH_JAX=1 also compares with JAX, BENCH_QUICK=1 takes less than a minute.
+bench: .venv/ready browser $(if $(BENCH_JAX),.venv/jax/ready)
 	$(BIN)/python -m bench
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Sets nothing up: torch, numpy, scikit-learn and pytest are what a GPU machine has.
 gpu-test:
-	$(PYTHON) -m pytest -c /dev/null --rootdir=. -m gpu tests/gpu
+	$(PYTHON) -m pytest -c tests/gpu/pytest.ini tests/gpu
 
 lock: .venv/ready
 	$(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+cpu//' \
@@ -49,6 +51,12 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -r requirements.txt -c constraints.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+# An environment of its own, for `make bench BENCH_JAX=1` alone.
+.venv/jax/ready: bench/rivals/requirements-jax.txt | .venv/ready
+	$(PYTHON) -m venv .venv/jax
+	.venv/jax/bin/python -m pip install -q -r $<
 	touch $@
 
 # Node.js comes from PyPI where the machine has none.

@@ -364,18 +364,3 @@ def test_no_warnings_while_training():
         warnings.simplefilter("error")
         runs = fit(BASE.replace(**KNOBS["everything"]).grid(seed=range(2)))
     assert len(runs) == 2
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize(
-    "e",
-    [
-        *(BASE.replace(**knobs) for knobs in KNOBS.values()),
-        *(CNN.replace(**knobs) for knobs in CNN_KNOBS.values()),
-    ],
-    ids=[*KNOBS, *(f"cnn {name}" for name in CNN_KNOBS)],
-)
-def test_cuda_agrees_with_the_cpu(e):
-    cpu, cuda = fit(e, device="cpu")[0], fit(e, device="cuda")[0]
-    torch.testing.assert_close(curves(cuda), curves(cpu), rtol=1e-9, atol=1e-10)

@@ -52,6 +52,13 @@ def test_every_field_has_a_bad_value_above():
     assert set(BAD) == {field.name for field in dataclasses.fields(Experiment)}
 
 
+@pytest.mark.parametrize("sizes", [(33, 32), (100, 1), (1, 32)])
+def test_batch_norm_needs_more_than_one_point_in_a_batch(sizes):
+    n_train, batch_size = sizes
+    with pytest.raises(ValueError, match="batch_norm = True: must be False for"):
+        Experiment(batch_norm=True, n_train=n_train, batch_size=batch_size)
+
+
 def test_fields_are_normalised():
     e = Experiment(hidden=[5, 4], dropout=0, n_train=None, data="ring", l2=1)
     assert e.hidden == (5, 4)

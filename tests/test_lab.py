@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from utils import Experiment, fit, lab_figure
+from utils import lab as lab_module
 from utils.lab import MIME, VIEW, Lab
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=6)
@@ -204,6 +205,16 @@ def test_a_pinned_run_stays(lab):
     assert not line.visible
 
 
+def test_five_pins_and_then_the_oldest_goes(lab):
+    for penalty in (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0):
+        lab.controls.sliders["l2"].value = penalty
+        settle(lab)
+        lab.controls.pin.value = True
+        settle(lab)
+    names = [line.name for _, line in lab.figure.pins]
+    assert names == [f"λ₂ = {value:g}" for value in (1, 1e-4, 1e-3, 1e-2, 0.1)]
+
+
 def test_divergence_is_told_and_the_figure_stays(make_lab):
     lab = make_lab(BASE.replace(optimizer="sgd"), lr=(1e-3, 1e300))
     lab.controls.sliders["lr"].value = 0.1
@@ -320,6 +331,26 @@ def test_running_the_cell_again_ends_the_old_thread(make_lab):
     thread = old._thread
     make_lab(epochs=(1, LONG))
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "old_cell, new_cell, ended",
+    [
+        (("a", 1), ("a", 2), True),
+        (("a", 1), ("a", 1), False),
+        (("a", 1), ("b", 2), False),
+        (None, ("a", 1), True),
+    ],
+    ids=["cell run again", "two labs in a cell", "another cell", "no cell known"],
+)
+def test_which_lab_a_new_one_ends(make_lab, monkeypatch, old_cell, new_cell, ended):
+    monkeypatch.setattr(lab_module, "_running_cell", lambda: old_cell)
+    old = make_lab(l2=(1e-6, 1.0))
+    monkeypatch.setattr(lab_module, "_running_cell", lambda: new_cell)
+    make_lab(l2=(1e-6, 1.0))
+    old.controls.play.value = True
+    settle(old)
+    assert old.state == ("ready" if ended else "done")
 
 
 def test_only_the_trainer_touches_the_figure(lab, monkeypatch):

@@ -158,16 +158,16 @@ def training_set(experiment: Experiment) -> Split:
     X, y = data.pool.X[chosen], data.pool.y[chosen]
     if experiment.label_noise:
         chance = _draw(seed, Purpose.LABEL, n)
-        other = _wrong_labels(_draw(seed, Purpose.LABEL_VALUE, n), y, data.classes)
+        other = _random_labels(_draw(seed, Purpose.LABEL_VALUE, n), data)
         y = np.where(chance < experiment.label_noise, other, y)
     return Split(X, y, data.task)
 
 
-def _wrong_labels(u, y, classes):
-    """Turn uniforms into classes, or into targets of other points if not classes."""
-    if classes is None:
-        return y[(u * len(y)).astype(np.int64)]
-    return (u * classes).astype(np.int64)
+def _random_labels(u, data):
+    """Turn uniforms into classes, or in regression into targets from the pool."""
+    if data.classes is None:
+        return data.pool.y[(u * len(data.pool.y)).astype(np.int64)]
+    return (u * data.classes).astype(np.int64)
 
 
 def _draw(seed, purpose, n):

@@ -22,9 +22,6 @@ from utils.network import Network, layout
 from utils.optimizer import Optimizer
 from utils.random import Purpose
 
-# Numbers in flight while a set is scored, per layer: about a megabyte.
-CHUNK = 2**17
-
 # Networks this small lose by sharing a step between threads, tenfold on a busy machine.
 torch.set_num_threads(1)
 
@@ -63,8 +60,10 @@ def choose_device(device: str = "auto", dtype: str = "float64") -> torch.device:
         device = "cuda" if cuda else "mps" if mps_fits else "cpu"
     if device.split(":")[0] not in ("cpu", "cuda", "mps"):
         raise ValueError(f"device = {device!r}: must be 'auto', 'cpu', 'cuda' or 'mps'")
-    if (device.startswith("cuda") and not cuda) or (device == "mps" and not mps):
-        raise ValueError(f"device = {device!r}: not available on this machine")
+    known = ["cpu", *["mps"] * mps, *["cuda"] * cuda]
+    known += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if device not in known:
+        raise ValueError(f"device = {device!r}: not available here; there are {known}")
     if device == "mps" and dtype == "float64":
         raise ValueError("device = 'mps': needs dtype = 'float32'")
     return torch.device(device)
@@ -222,14 +221,12 @@ class Ensemble:
         return self._static[key].copy_(value)
 
     @torch.no_grad()
-    def logits(self, X: torch.Tensor, members: slice = slice(None)) -> torch.Tensor:
+    def logits(self, X: torch.Tensor) -> torch.Tensor:
         """Return [members, n, outputs] in evaluation mode.
 
-        Args:
-            X: inputs [members or 1, n, features].
-            members: which of them; all by default.
+        Args: X: inputs [members or 1, n, features].
         """
-        return self.network.evaluate(X, members)
+        return self.network.evaluate(X)
 
     def _all(self, field):
         return [getattr(e, field) for e in self.experiments]
@@ -374,21 +371,10 @@ class Ensemble:
         return F.cross_entropy(logits.mT, y, reduction="none")
 
     def _scores(self, X, y):
-        """Mean loss and accuracy over a set, [members] each.
-
-        In chunks of members, so that activations stay in the processor's cache.
-        """
-        widest = max(pixels * units for pixels, units in [(1, 1), *self.network.hidden])
-        fitting = (CHUNK if self.device.type == "cpu" else 256 * CHUNK) // X.shape[1]
-        chunk = max(1, fitting // widest)
-        parts = []
-        for start in range(0, len(self.experiments), chunk):
-            members = slice(start, start + chunk)
-            logits = self.logits(X[members] if len(X) > 1 else X, members)
-            labels = y[members] if len(y) > 1 else y
-            loss = self._losses(logits, labels).mean(1)
-            parts.append((loss, self._accuracy(logits, labels, loss)))
-        return [torch.cat(column) for column in zip(*parts, strict=True)]
+        """Mean loss and accuracy over a set, [members] each."""
+        logits = self.logits(X)
+        loss = self._losses(logits, y).mean(1)
+        return loss, self._accuracy(logits, y, loss)
 
     def _record(self, objective):
         train = self._scores(self._by_member(self.X), self.y)

@@ -155,6 +155,9 @@ class Experiment:
         _check_image(self)
         if self.momentum and self.optimizer != "sgd":
             _fail("momentum", self.momentum, f"0 for optimizer = {self.optimizer!r}")
+        if self.batch_norm and 1 in (self.batch_size, self.n_train % self.batch_size):
+            batches = f"n_train = {self.n_train} in batches of {self.batch_size}"
+            _fail("batch_norm", True, f"False for {batches}: one has a single point")
         if self.dropout_channels and not self.channels:
             _fail("dropout_channels", self.dropout_channels, "0 for channels = ()")
 

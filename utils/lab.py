@@ -218,7 +218,7 @@ class Lab:
     def _train(self, go_on):
         experiment = self.controls.experiment()
         if self._run is None:
-            self._run = LiveRun(experiment, self.device.type)
+            self._run = LiveRun(experiment, str(self.device))
         elif not (go_on and self._run.go_on(experiment)):
             self._run.start(experiment)
         self._enter("training")
