@@ -107,7 +107,7 @@ class Experiment:
     weight_decay is the optimizer's own argument. All three act on weights only
     unless penalize_bias. n_train=None takes the whole pool. label_noise is the chance
     that a training label is replaced by a class drawn uniformly (Zhang et al. 2017),
-    in regression by the target of a training point drawn uniformly. The noises are
+    in regression by the target of a point drawn from the pool. The noises are
     standard deviations of Gaussian noise added while training.
 
     channels are the maps of 3 × 3 convolutions, each followed by 2 × 2 max pooling, in
