@@ -31,6 +31,8 @@ def test_a_contradicted_claim_stops_the_notebook(measured, expected, capsys):
 def test_a_verdict_must_be_known_and_explained():
     with pytest.raises(ValueError, match="verdict = 'maybe'"):
         claim("ov-1", "something", 1, (0, 2), verdict="maybe")
+    with pytest.raises(ValueError, match="must be without '; '"):
+        claim("ov-1", "one; two", 1, (0, 2))
     with pytest.raises(ValueError, match="condition"):
         claim("ov-1", "something", 1, (0, 2), verdict="holds if")
 

@@ -140,6 +140,19 @@ def test_phone_scrolls_down_only(page, base_url, name):
     assert width <= PHONE["width"]
 
 
+@every_page
+def test_claims_wrap_within_their_box(page, base_url, name):
+    page.set_viewport_size(PHONE)
+    page.goto(f"{base_url}/{name}.html")
+    claims = page.locator(".cell_output pre .claim")
+    printed = (ROOT / f"{name}.ipynb").exists()
+    assert bool(claims.count()) == printed
+    for claim in claims.all():
+        box = claim.bounding_box()
+        assert box["x"] + box["width"] <= PHONE["width"]
+        assert box["height"] > 20, "wrapped: more than one line"
+
+
 def test_theme_switch_redraws(page, base_url):
     page.emulate_media(color_scheme="light")
     figures = [name for name in PAGES if stored(name, MIME)]

@@ -114,7 +114,7 @@ def test_description_is_required(frame, description):
 def test_sweep_puts_zero_at_the_left_end_of_a_log_axis():
     fig = plots.sweep(make_sweep(), "l2", ("val_loss",), description="d")
     (line,) = lines(fig)
-    assert line.x == (1e-5, 1e-4, 1e-2)
+    assert line.x == (1e-5, None, 1e-4, 1e-2)
     assert fig.layout.xaxis.type == "log"
     ticks = dict(zip(fig.layout.xaxis.tickvals, fig.layout.xaxis.ticktext, strict=True))
     assert ticks == {1e-5: "0", 1e-4: "10⁻⁴", 1e-3: "10⁻³", 1e-2: "10⁻²"}

@@ -26,7 +26,8 @@ def claim(
         source: literature, for a correction.
     Raises:
         AssertionError if measured is outside expected or not a number.
-        ValueError for an unknown verdict, or one whose condition is missing.
+        ValueError for an unknown verdict, one whose condition is missing, or a
+            statement with "; " in it, which parts condition and source from it.
     """
     if verdict not in VERDICTS:
         raise ValueError(f"verdict = {verdict!r}: must be one of {VERDICTS}")
@@ -69,34 +70,26 @@ def read_claims(notebook: Path) -> list[dict[str, str]]:
 
 def claims_page(book: Path) -> str:
     """Return book/claims.md: every claim of the sources with its measured verdict."""
-    found = {}
+    found, chapters = {}, {}
     for notebook in sorted(book.glob("*.ipynb")):
         for entry in read_claims(notebook):
             found.setdefault(entry["id"], []).append(entry)
-    lines = [
-        _HEAD,
-        "| claim | the sources say | verdict | measured |",
-        "|---|---|---|---|",
-    ]
-    open_chapters = {}
     for entry in read_ledger(book):
-        id, chapter = entry["id"], entry["chapter"]
-        if not (book / f"{chapter}.ipynb").exists():
-            open_chapters.setdefault(chapter, []).append(id)
-        elif id in found:
-            texts = "<br>".join(_measured([e["text"] for e in found[id]]))
-            verdict = f"**{found[id][0]['verdict']}**"
-            link = f"{{ref}}`{id} <{id}>`"
-            lines.append(f"| {link} | {_cell(entry['claim'])} | {verdict} | {texts} |")
-    if open_chapters:
-        lines += [
-            "",
-            "## Not yet measured",
-            "",
-            "These chapters are still to come.",
-            "",
-        ]
-        lines += [f"- {name}: {', '.join(ids)}" for name, ids in open_chapters.items()]
+        chapters.setdefault(entry["chapter"], []).append(entry)
+    written = {name for name in chapters if (book / f"{name}.ipynb").exists()}
+    lines = [_HEAD]
+    for name in sorted(written, key=list(chapters).index):
+        lines += [f"## [{name.replace('_', ' ')}]({name}.ipynb)", ""]
+        for entry in chapters[name]:
+            lines += (
+                _measured(entry, found[entry["id"]]) if entry["id"] in found else []
+            )
+    if len(written) < len(chapters):
+        lines += ["## Not yet measured", "", "These chapters are still to come.", ""]
+    for name, entries in chapters.items():
+        if name not in written:
+            claims = [f"  - {e['id']}: {_escape(e['claim'])}" for e in entries]
+            lines += [f"- **{name.replace('_', ' ')}**", *claims]
     return "\n".join(lines) + "\n"
 
 
@@ -105,14 +98,20 @@ def write_claims(book: Path) -> None:
     (book / "claims.md").write_text(claims_page(book), "utf-8")
 
 
-def _measured(texts):
-    """The checks of one claim, then once what their condition and source say."""
-    checks, extras = zip(*(text.partition(MORE)[::2] for text in texts), strict=True)
-    return [*map(_cell, checks), *(f"*{_cell(e)}*" for e in dict.fromkeys(extras) if e)]
+def _measured(entry, checks):
+    """One claim: what the sources say, the verdict, each check, once the conditions."""
+    texts = [check["text"].partition(MORE) for check in checks]
+    extras = [extra for extra in dict.fromkeys(text[2] for text in texts) if extra]
+    verdict = f"**{checks[0]['verdict']}**"
+    if extras:
+        verdict += ": " + "; ".join(map(_escape, extras))
+    head = f"{{ref}}`{entry['id']} <{entry['id']}>`"
+    lines = [f"{head} “{_escape(entry['claim'])}”", "", f": {verdict}"]
+    return [*lines, "", *(f"  - {_escape(text[0])}" for text in texts), ""]
 
 
-def _cell(text):
-    return text.replace("|", "\\|").replace("*", "\\*")
+def _escape(text):
+    return text.replace("*", "\\*").replace("_", "\\_")
 
 
 _HEAD = """# Claims and verdicts

@@ -120,7 +120,7 @@ class Network:
                 )
             h = self._rows(i, h, batch)
             if i == last:
-                torch.baddbmm(b, h, weight, out=logits)
+                self._last(h, weight, b, logits)
                 tape.append((h, weight, None, None, None))
                 return tape
             shape = (self.members, h.shape[1], w.shape[2])
@@ -196,6 +196,26 @@ class Network:
         d.sub_(self.d_betas[i] / n).sub_(hat.mul_(self.d_gammas[i] / n))
         return d.mul_(self.gammas[i] * inverse)
 
+    def _weight_gradient(self, i, rows, d):
+        """rowsᵀ d; batched products need a target of their own to be fast."""
+        if self.members == 1:
+            torch.bmm(rows.mT, d, out=self.d_weights[i])
+        elif d.shape[2] == 1:
+            product = torch.mul(rows, d, out=self.buffer(("dw", i), *rows.shape))
+            torch.sum(product, 1, out=self.d_weights[i][..., 0])
+        else:
+            own = self.buffer(("dw", i), *self.d_weights[i].shape)
+            self.d_weights[i].copy_(torch.bmm(rows.mT, d, out=own))
+
+    def _last(self, rows, weight, bias, logits):
+        """Write rows · weight + bias; a single output is faster as a plain sum."""
+        if self.members == 1 or weight.shape[2] > 1:
+            torch.baddbmm(bias, rows, weight, out=logits)
+        else:
+            product = torch.mul(rows, weight.mT, out=self.buffer("out", *rows.shape))
+            torch.sum(product, 2, keepdim=True, out=logits)
+            logits.add_(bias)
+
     def _bias_gradient(self, i, d):
         """A bias in front of batch normalization has gradient 0: the mean cancels it.
 
@@ -210,7 +230,7 @@ class Network:
         """Write the gradient of the mean loss; d is its derivative by the logits."""
         for i in reversed(range(len(tape))):
             rows, weight = tape[i][:2]
-            torch.bmm(rows.mT, d, out=self.d_weights[i])
+            self._weight_gradient(i, rows, d)
             self._bias_gradient(i, d)
             if i == 0:
                 return
@@ -258,7 +278,7 @@ class Network:
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             rows = self._rows(i, h, x.shape[1])
             if i == last:
-                torch.baddbmm(bias, rows, weight, out=logits)
+                self._last(rows, weight, bias, logits)
                 return
             shape = (self.members, rows.shape[1], weight.shape[2])
             h = torch.baddbmm(bias, rows, weight, out=self.buffer(("e", i), *shape))

@@ -9,7 +9,6 @@ so that each reads on white and on dark.
 """
 
 import json
-from itertools import cycle
 from math import ceil, floor, isfinite, isnan, log10
 from numbers import Real
 
@@ -184,9 +183,9 @@ def points(summary, by, value, *, description, baseline=None, title=None):
     _need_columns(summary, [by, value])
     groups = summary.groupby(by, sort=False, dropna=False)[value]
     fig = _figure(description, title, height=110 + 36 * len(groups))
-    for color, (key, results) in zip(cycle(PALETTE), groups, strict=False):
-        _add_dots(fig, results, _name(by, key), color, _SEED)
-        _add_dots(fig, [results.mean()], _name(by, key), color, _MEAN)
+    for key, results in groups:
+        _add_dots(fig, results, _name(by, key), _SEED)
+        _add_dots(fig, [results.mean()], _name(by, key), _MEAN)
     _add_key(fig, "marker", {"one seed": _SEED, "mean over seeds": _MEAN})
     fig.update_xaxes(title_text=_axis_title([value]), tickformat=_tick_format([value]))
     fig.update_yaxes(autorange="reversed", showgrid=False)
@@ -215,7 +214,8 @@ def regions(grid_x, grid_y, probability, X, y, *, description, title=None):
         _add_region(fig, number, grid_x, grid_y, values)
         _add_classes(fig, number, np.asarray(X), np.asarray(y))
     _add_panels(fig, list(panels), len(panels), width=150, height=280, ygap=0.35)
-    _share_axes(fig, "x₁", "x₂", showgrid=False)
+    _share_axes(fig, "x₁", "x₂", showgrid=False, constrain="domain")
+    fig.update_layout(yaxis_scaleanchor="x")  # a circle looks like one
     return fig
 
 
@@ -322,12 +322,12 @@ def _add_band(fig, runs, x, value, color):
     )
 
 
-def _add_dots(fig, results, name, color, style):
+def _add_dots(fig, results, name, style):
     fig.add_scatter(
         x=_list(results),
         y=[name] * len(results),
         mode="markers",
-        marker=style | {"color": color},
+        marker=style | {"color": PALETTE[0]},
         name=name,
         showlegend=False,
     )
@@ -441,13 +441,28 @@ def _make_log(fig, knob, values):
     low, high = _decades(knob, values)
     zero = 10.0 ** (low - 1)
     for trace in fig.data:
-        trace.text = [f"{_label(knob)} = {x:g}" for x in trace.x if x is not None]
+        if 0 in trace.x:
+            _set_apart(trace, zero)
+        named = {None: "", zero: 0}
+        trace.text = [f"{_label(knob)} = {named.get(x, x)}" for x in trace.x]
         trace.hovertemplate = "%{text}<br>%{y}"
-        trace.x = [zero if x == 0 else x for x in trace.x]
     exponents = list(range(low, high + 1, ceil((high - low + 1) / 6)))
     ticks = {10.0**n: "10" + str(n).translate(_SUPERSCRIPT) for n in exponents}
     ticks |= {zero: "0"} if (values == 0).any() else {}
     fig.update_xaxes(type="log", tickvals=list(ticks), ticktext=list(ticks.values()))
+
+
+def _set_apart(trace, zero):
+    """Moves what lies at 0 to `zero`, and leaves a gap: no line leads there."""
+    points = list(zip(trace.x, trace.y, strict=True))
+    there = [y for x, y in points if x == 0]
+    apart = [(zero, y) for y in there]
+    if trace.fill:  # a band has its maximum first, its minimum last
+        left, right = zero / 1.25, zero * 1.25
+        sides = (left, right, right, left)
+        apart = list(zip(sides, (there[0], *there, there[1]), strict=True))
+    points = [*apart, (None, None), *((x, y) for x, y in points if x != 0)]
+    trace.x, trace.y = zip(*points, strict=True)
 
 
 def _decades(knob, values):
