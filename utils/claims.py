@@ -37,6 +37,8 @@ def claim(
         (-math.inf if expected[0] is None else expected[0]),
         (math.inf if expected[1] is None else expected[1]),
     )
+    if MORE in statement:
+        raise ValueError(f"statement = {statement!r}: must be without {MORE!r}")
     line = f"[{id}] {verdict}: {statement}: measured {measured:.4g}, expected "
     line += _interval(*expected)
     if not low <= float(measured) <= high:
