@@ -13,13 +13,13 @@ import threading
 import torch
 from IPython import get_ipython
 
+from utils import plots
 from utils.data import load
 from utils.engine import choose_device
 from utils.experiment import Experiment
 from utils.lab_controls import Controls, parse_knobs, short_label
 from utils.lab_figure import LabFigure
 from utils.lab_layout import close_all, lay_out
-from utils.lab_panels import count_zeros
 from utils.lab_run import CURVES, LiveRun
 from utils.runs import fit
 
@@ -294,7 +294,7 @@ def _end_all():
 def _results(curve, weights):
     last = {name: values[-1] for name, values in curve.items()}
     gap = last["val_loss"] - last["train_loss"]
-    return {**last, "gap": gap, "zeros": count_zeros(weights)}
+    return {**last, "gap": gap, "zeros": plots.count_zeros(weights)}
 
 
 def _numbers(results, book):

@@ -97,7 +97,7 @@ class ImagePanel:
 
     def _show(self, captions, note, classes):
         pairs = list(zip(self.labels, classes, strict=True))
-        captions["text"] = [_verdict(*pair) for pair in pairs]
+        captions["text"] = [plots.verdict(*pair).replace(" ", "") for pair in pairs]
         colors = [plots.NEUTRAL if a == b else plots.PALETTE[1] for a, b in pairs]
         captions["textfont"] = {"color": colors, "size": 11}
         wrong = int((self.labels != classes).sum())
@@ -123,13 +123,8 @@ class WeightPanel:
         counts, edges = np.histogram(weights[weights != 0], BINS, (-limit, limit))
         self.traces[0].x = (edges[:-1] + edges[1:]) / 2
         self.traces[0].y = counts.astype(float)
-        zeros = f"exactly 0: {count_zeros(weights)}"
+        zeros = f"exactly 0: {plots.count_zeros(weights)}"
         note["text"] = f"weights<br>{zeros}"
-
-
-def count_zeros(weights) -> str:
-    """Return 'k of n' for the weights that are exactly 0."""
-    return f"{int((weights == 0).sum()):,} of {weights.size:,}"
 
 
 def axis(title, anchor, domain=(0, 1), **options) -> dict:
@@ -188,10 +183,6 @@ def _captions(height, width):
     return go.Scatter(
         x=x, y=y, mode="text", hoverinfo="skip", cliponaxis=False, **place
     )
-
-
-def _verdict(label, predicted):
-    return f"{label}" if label == predicted else f"<b>{label}→{predicted}✗</b>"
 
 
 def _round_up(value):

@@ -236,7 +236,7 @@ def histogram(values, *, description, title=None, bins=41):
     fig = _figure(description, title, bargap=0, showlegend=False)
     for number, (color, weights) in enumerate(_colored(values.values()), 1):
         _add_bars(fig, number, weights[weights != 0], edges, color)
-    titles = [_count_zeros(name, weights) for name, weights in values.items()]
+    titles = [_title_zeros(name, weights) for name, weights in values.items()]
     _add_panels(fig, titles, min(len(titles), 3), width=220, height=250, ygap=0.4)
     _share_axes(fig, "weight", "non-zero weights")
     return fig
@@ -261,7 +261,7 @@ def images(images, labels, predicted=None, *, description, title=None, columns=8
     fig = _figure(description, title, coloraxis=_INK)
     for number, image in enumerate(images, 1):
         _add_image(fig, number, image)
-    titles = [_verdict(*pair) for pair in zip(labels, predicted, strict=True)]
+    titles = [verdict(*pair) for pair in zip(labels, predicted, strict=True)]
     _add_panels(fig, titles, columns, width=68, height=92, ygap=0.35)
     return fig
 
@@ -538,11 +538,16 @@ def _tick_format(values):
     return ".0%" if shares else None
 
 
-def _count_zeros(name, weights):
-    zeros = int((weights == 0).sum())
-    share = zeros / weights.size
-    return f"{name}<br>exactly 0: {zeros:,} of {weights.size:,} ({share:.1%})"
+def _title_zeros(name, weights):
+    share = (weights == 0).mean()
+    return f"{name}<br>exactly 0: {count_zeros(weights)} ({share:.1%})"
 
 
-def _verdict(label, predicted):
+def count_zeros(weights):
+    """Return 'k of n' for the weights that are exactly 0."""
+    return f"{int((weights == 0).sum()):,} of {weights.size:,}"
+
+
+def verdict(label, predicted):
+    """Return a class, or `true → predicted ✗` in bold where the two differ."""
     return f"{label}" if label == predicted else f"<b>{label} → {predicted} ✗</b>"
