@@ -407,6 +407,8 @@ def _add_panels(fig, titles, columns, width, height, ygap):
     grid = {"rows": rows, "columns": columns, "xgap": 0.1, "ygap": ygap}
     top = 12 + 16 * max(text.count("<br>") + bool(text) for text in titles)
     fig.update_layout(grid=grid | {"pattern": "independent"}, margin={"t": top})
+    if fig.layout.title.text:
+        fig.update_layout(title_pad={"b": top})  # it stands above the panels' own
     fig.update_layout(height=rows * height)
     fig.layout.meta |= {"panels": len(titles), "width": width}
     for number, text in enumerate(titles, 1):
