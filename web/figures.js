@@ -38,9 +38,13 @@
     const { panels, width: least } = layout.meta;
     if (!panels) return;
     const { grid } = layout;
-    const rowHeight = layout.height / grid.rows;
+    let rowHeight = layout.height / grid.rows;
     grid.columns = Math.max(1, Math.min(grid.columns, Math.floor(width / least)));
     grid.rows = Math.ceil(panels / grid.columns);
+    // Panels of equal scale are as high as wide, and their labels.
+    if (layout.yaxis.scaleanchor) {
+      rowHeight = Math.min(rowHeight, width / grid.columns + 60);
+    }
     layout.height = rowHeight * grid.rows;
     for (let i = 0; i < panels; i++) {
       layout[`yaxis${i ? i + 1 : ""}`].showticklabels = i % grid.columns === 0;
