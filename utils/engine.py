@@ -22,6 +22,9 @@ from utils.network import Network, layout
 from utils.optimizer import Optimizer
 from utils.random import Purpose
 
+# Random numbers of an epoch up to which masks are made for all its steps at once.
+SMALL = 2**20
+
 # Networks this small lose by sharing a step between threads, tenfold on a busy machine.
 torch.set_num_threads(1)
 
@@ -102,7 +105,12 @@ class Ensemble:
             device=self.device,
         )
         self.optimizer = Optimizer(self.network, first)
-        self._static, self._graphs = {}, {}
+        batch = torch.arange(first.n_train).div(first.batch_size, rounding_mode="floor")
+        counts = batch.bincount()[batch].double() * self.steps
+        self._share = self._tensor(
+            (1 / counts).tolist()
+        )  # a point's in the mean of means
+        self._static, self._graphs, self._start = {}, {}, (None, None)
         self.set(experiments)
         self.reset()
 
@@ -117,6 +125,8 @@ class Ensemble:
         _same_structure([self.first, *experiments])
         self.experiments = list(experiments)
         self.knobs = {f: self._keep(f, self._column(f)) for f in _KNOBS}
+        for name, value in self.optimizer.derive(self.knobs).items():
+            self.knobs[name] = self._keep(name, value)
         self.on = {f: any(self._all(f)) for f in _KNOBS}
         rates = ("dropout", "dropout_input", "dropout_channels")
         self.kept = {
@@ -134,9 +144,13 @@ class Ensemble:
         """Return to the initial weights."""
         self.network.reset()
         self.optimizer.reset()
-        for i, fan in enumerate(self.network.fans):
-            self.network.weights[i].copy_(self._initial(i, Purpose.WEIGHT, *fan))
-            self.network.biases[i].copy_(self._initial(i, Purpose.BIAS, *fan))
+        seeds = tuple(self._all("seed"))
+        if self._start[0] != seeds:
+            for i, fan in enumerate(self.network.fans):
+                self.network.weights[i].copy_(self._initial(i, Purpose.WEIGHT, *fan))
+                self.network.biases[i].copy_(self._initial(i, Purpose.BIAS, *fan))
+            self._start = (seeds, self.network.flat.clone())
+        self.network.flat.copy_(self._start[1])
         self.epoch = 0
 
     @property
@@ -158,8 +172,7 @@ class Ensemble:
         else:
             self._steps()
         self.epoch += 1
-        losses = self._losses(self._logits, self._y).split(self.first.batch_size, dim=1)
-        data_loss = torch.stack([batch.mean(1) for batch in losses]).mean(0)
+        data_loss = (self._losses(self._logits, self._y) * self._share).sum(1)
         return self._record(data_loss + self._penalty / self.steps)
 
     def _prepare(self):
@@ -170,14 +183,23 @@ class Ensemble:
         self._x = self._keep("x", self.X[seed, order])  # [seeds, n, features]
         self._y = self._keep("y", y)  # [members, n]
         self._goal = self._keep("target", self._target(y))  # [members, n, outputs]
-        self._noises = {
-            key: (knob, self._keep(key, values))
-            for key, (knob, values) in draws.items()
-        }
+        self._noises = {}
+        for key, (knob, values) in draws.items():
+            small = len(self.experiments) * values[0].numel() <= SMALL
+            if small and key[0] == "mask":
+                self._noises[key] = (None, self._keep(key, self._masks(knob, values)))
+            else:
+                self._noises[key] = (knob, self._keep(key, values))
         scales = self.optimizer.scales(self.epoch * self.steps, self.steps)
         self._scales = self._keep("scales", scales.to(self.dtype).to(self.device))
         self._logits = self.network.buffer("logits", *self._goal.shape)
         self._penalty = self.network.buffer("penalty", len(self.y)).zero_()
+
+    def _masks(self, knob, values):
+        """A small epoch's masks, [members, steps, …]: one long operation, not many."""
+        p, kept = self.knobs[knob][..., None, None], self.kept[knob][..., None]
+        u = self._by_member(values)
+        return torch.ge(u, p, out=torch.empty_like(u)).mul_(kept)
 
     def _steps(self):
         """The epoch's optimizer steps; on CUDA this is what a graph records."""
@@ -214,7 +236,12 @@ class Ensemble:
         self._graphs[key].replay()
 
     def _keep(self, name, value):
-        """Hold value in a tensor that stays at its address while the shape stays."""
+        """Hold value in a tensor that stays at its address while the shape stays.
+
+        Only graphs care for addresses; elsewhere value itself will do.
+        """
+        if self.device.type != "cuda":
+            return value
         key = (name, *value.shape)
         if key not in self._static:
             self._static[key] = value.clone()
@@ -315,6 +342,9 @@ class Ensemble:
         noise = {}
         for (what, layer), (knob, values) in self._noises.items():
             rows = slice(None if what == "weight" else batch)
+            if knob is None:  # a mask, ready for use
+                noise[what, layer] = values[:, s, rows]
+                continue
             u = self._by_member(values[:, s, rows])
             if what == "mask":
                 p = self.knobs[knob][..., None]

@@ -31,6 +31,20 @@ class Optimizer:
         for tensor in (self.m, self.v, self.t):
             tensor.zero_()
 
+    def derive(self, knobs):
+        """Return what every step needs of the knobs, by name, [members, 1].
+
+        Momentum μ makes a constant slope g move a weight by lr · g / (1 − μ) per step,
+        so the limit of soft thresholding is lr · λ₁ / (1 − μ): then the run rests where
+        L is least.
+        """
+        lr, decay = knobs["lr"], knobs["weight_decay"]
+        limit = lr * knobs["l1"] / (1 - knobs["momentum"])
+        coupled = 0 if self.kind == "adamw" else decay
+        slope = 2 * knobs["l2"] + coupled
+        names = {"limit": limit, "minus_limit": -limit, "slope": slope}
+        return {**names, "shrunk": 1 - lr * decay}
+
     @property
     def state(self):
         """Every tensor that training changes and keeps."""
@@ -58,20 +72,16 @@ class Optimizer:
         proximal = self.l1_method == "proximal"
         self._add_penalty_gradients(knobs, on, proximal)
         if self.kind == "adamw" and on["weight_decay"]:
-            self.penalized.mul_(1 - knobs["lr"] * knobs["weight_decay"])
+            self.penalized.mul_(knobs["shrunk"])
         if self.kind == "sgd":
             self._sgd(knobs, on)
         else:
             self._adam(knobs["lr"], scales)
         if on["l1"] and proximal:
-            self._shrink(knobs["lr"] * knobs["l1"] / (1 - knobs["momentum"]))
+            self._shrink(knobs["limit"], knobs["minus_limit"])
 
-    def _shrink(self, limit):
-        """Soft thresholding: every weight moves towards 0 by limit, and stops there.
-
-        Momentum μ makes a constant slope g move a weight by lr · g / (1 − μ) per step,
-        so its limit is lr · λ₁ / (1 − μ): then the run rests where L is least.
-        """
+    def _shrink(self, limit, minus_limit):
+        """Soft thresholding: every weight moves towards 0 by limit, and stops there."""
         inside = self.penalized_work  # clamp takes four times as long
         torch.maximum(
             torch.minimum(self.penalized, limit, out=inside), -limit, out=inside
@@ -82,11 +92,8 @@ class Optimizer:
         if on["l1"] and not proximal:
             torch.sign(self.penalized, out=self.penalized_work)
             self.penalized_gradient.addcmul_(self.penalized_work, knobs["l1"])
-        slope = 2 * knobs["l2"]
-        if self.kind != "adamw":
-            slope = slope + knobs["weight_decay"]
         if on["l2"] or (on["weight_decay"] and self.kind != "adamw"):
-            self.penalized_gradient.addcmul_(self.penalized, slope)
+            self.penalized_gradient.addcmul_(self.penalized, knobs["slope"])
 
     def _sgd(self, knobs, on):
         if on["momentum"]:
