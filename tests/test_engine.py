@@ -86,6 +86,17 @@ def test_members_may_differ_in_every_knob(optimizer):
         torch.testing.assert_close(curves(run), reference(e)[0], rtol=1e-9, atol=1e-12)
 
 
+def test_adam_counts_its_steps_whichever_path_it_takes():
+    """Rates that agree, differ and agree again: as if they had agreed throughout."""
+    pair, mixed = BASE.grid(seed=[0, 1]), [BASE, BASE.replace(seed=1, lr=0.02)]
+    ensemble = Ensemble(pair)
+    for members in (pair, mixed, pair):
+        ensemble.set(members)
+        last = ensemble.run_epoch().val_loss[0]
+    expected = fit(BASE)[0].history["val_loss"][2]
+    assert float(last) == pytest.approx(expected, rel=1e-11)
+
+
 def test_knobs_changed_on_the_way_act_at_once():
     """Off to on, on to off, and back to the first weights."""
     ensemble = Ensemble([BASE])

@@ -107,9 +107,8 @@ class Ensemble:
         self.optimizer = Optimizer(self.network, first)
         batch = torch.arange(first.n_train).div(first.batch_size, rounding_mode="floor")
         counts = batch.bincount()[batch].double() * self.steps
-        self._share = self._tensor(
-            (1 / counts).tolist()
-        )  # a point's in the mean of means
+        # A point's share in the mean over batches of the batches' means.
+        self._share = self._tensor((1 / counts).tolist())
         self._static, self._graphs, self._start = {}, {}, (None, None)
         self.set(experiments)
         self.reset()
@@ -128,13 +127,12 @@ class Ensemble:
         for name, value in self.optimizer.derive(self.knobs).items():
             self.knobs[name] = self._keep(name, value)
         self.on = {f: any(self._all(f)) for f in _KNOBS}
-        rates = ("dropout", "dropout_input", "dropout_channels")
-        self.kept = {
-            f: self._keep(("kept", f), 1 / (1 - self.knobs[f][..., None]))
-            for f in rates
-        }
-        rates = set(self._all("lr"))
-        self.optimizer.same_lr = rates.pop() if len(rates) == 1 else None
+        self.rates = {}
+        for f in ("dropout", "dropout_input", "dropout_channels"):
+            p = self.knobs[f]
+            self.rates[f] = (p, self._keep(("kept", f), 1 / (1 - p)))
+        lrs = set(self._all("lr"))
+        self.optimizer.same_lr = lrs.pop() if len(lrs) == 1 else None
         if self.first.augment is not None:
             amounts = [astuple(a) for a in self._all("augment")]
             self.augment = self._keep("augment", self._tensor(amounts))  # [members, 4]
@@ -187,7 +185,9 @@ class Ensemble:
         for key, (knob, values) in draws.items():
             small = len(self.experiments) * values[0].numel() <= SMALL
             if small and key[0] == "mask":
-                self._noises[key] = (None, self._keep(key, self._masks(knob, values)))
+                u = self._by_member(values)
+                masks = self._mask(knob, u, torch.empty_like(u))
+                self._noises[key] = (None, self._keep(key, masks))
             else:
                 self._noises[key] = (knob, self._keep(key, values))
         scales = self.optimizer.scales(self.epoch * self.steps, self.steps)
@@ -195,11 +195,10 @@ class Ensemble:
         self._logits = self.network.buffer("logits", *self._goal.shape)
         self._penalty = self.network.buffer("penalty", len(self.y)).zero_()
 
-    def _masks(self, knob, values):
-        """A small epoch's masks, [members, steps, …]: one long operation, not many."""
-        p, kept = self.knobs[knob][..., None, None], self.kept[knob][..., None]
-        u = self._by_member(values)
-        return torch.ge(u, p, out=torch.empty_like(u)).mul_(kept)
+    def _mask(self, knob, u, out):
+        """0 where u < p, else 1/(1 − p), [members, …]; p is the member's knob."""
+        p, kept = (k.view(-1, *[1] * (u.dim() - 1)) for k in self.rates[knob])
+        return torch.ge(u, p, out=out).mul_(kept)
 
     def _steps(self):
         """The epoch's optimizer steps; on CUDA this is what a graph records."""
@@ -347,9 +346,7 @@ class Ensemble:
                 continue
             u = self._by_member(values[:, s, rows])
             if what == "mask":
-                p = self.knobs[knob][..., None]
-                mask = self.network.buffer((what, layer), *u.shape)
-                u = torch.ge(u, p, out=mask).mul_(self.kept[knob])
+                u = self._mask(knob, u, self.network.buffer((what, layer), *u.shape))
             elif what != "augment":
                 u = self.knobs[knob][..., None] * u
             noise[what, layer] = u

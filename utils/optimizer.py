@@ -23,13 +23,12 @@ class Optimizer:
         self.m, self.v = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.work = torch.empty_like(self.flat)
         self.penalized_work = self.work[:, :count]
-        self.t = torch.zeros(())
         self.same_lr = None
 
     def reset(self):
         """Forget the moments."""
-        for tensor in (self.m, self.v, self.t):
-            tensor.zero_()
+        self.m.zero_()
+        self.v.zero_()
 
     def derive(self, knobs):
         """Return what every step needs of the knobs, by name, [members, 1].
@@ -48,7 +47,7 @@ class Optimizer:
     @property
     def state(self):
         """Every tensor that training changes and keeps."""
-        return [self.m, self.v, self.t]
+        return [self.m, self.v]
 
     def add_penalty(self, total, knobs, on):
         """Add λ₁ Σ|w| + λ₂ Σ w² to total, [members]."""
@@ -61,11 +60,10 @@ class Optimizer:
 
     @staticmethod
     def scales(begin, steps):
-        """Adam's bias corrections of steps begin + 1 …, in float64, [steps, 2]."""
+        """Steps begin + 1 … and Adam's bias corrections there, float64, [steps, 3]."""
         t = torch.arange(begin + 1, begin + steps + 1, dtype=torch.float64)
-        return torch.stack(
-            (1 / (1 - BETAS[0] ** t), (1 - BETAS[1] ** t).rsqrt()), dim=1
-        )
+        first, second = 1 / (1 - BETAS[0] ** t), (1 - BETAS[1] ** t).rsqrt()
+        return torch.stack((t, first, second), dim=1)
 
     def step(self, knobs, on, scales):
         """One step, with knobs as columns [members, 1] and this step's `scales`."""
@@ -83,9 +81,8 @@ class Optimizer:
     def _shrink(self, limit, minus_limit):
         """Soft thresholding: every weight moves towards 0 by limit, and stops there."""
         inside = self.penalized_work  # clamp takes four times as long
-        torch.maximum(
-            torch.minimum(self.penalized, limit, out=inside), -limit, out=inside
-        )
+        torch.minimum(self.penalized, limit, out=inside)
+        torch.maximum(inside, minus_limit, out=inside)
         self.penalized.sub_(inside)
 
     def _add_penalty_gradients(self, knobs, on, proximal):
@@ -104,18 +101,17 @@ class Optimizer:
 
     def _adam(self, lr, scales):
         if self.same_lr and self.flat.device.type == "cpu":
-            return self._fused_adam()
+            return self._fused_adam(scales[0])
         self.m.lerp_(self.gradient, 1 - BETAS[0])
         self.v.mul_(BETAS[1]).addcmul_(self.gradient, self.gradient, value=1 - BETAS[1])
-        torch.sqrt(self.v, out=self.work).mul_(scales[1]).add_(EPS)
+        torch.sqrt(self.v, out=self.work).mul_(scales[2]).add_(EPS)
         torch.div(self.m, self.work, out=self.work)
-        self.flat.addcmul_(self.work, lr * scales[0], value=-1)
+        self.flat.addcmul_(self.work, lr * scales[1], value=-1)
 
-    def _fused_adam(self):
+    def _fused_adam(self, t):
         """The same in one pass over memory, for members of one learning rate."""
-        self.t.add_(1)
         torch._fused_adam_(
-            [self.flat], [self.gradient], [self.m], [self.v], [], [self.t],
+            [self.flat], [self.gradient], [self.m], [self.v], [], [t],
             lr=self.same_lr, beta1=BETAS[0], beta2=BETAS[1], eps=EPS,
             weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
