@@ -176,7 +176,7 @@ def two_threads():
         return {
             f"E = {n}, {dtype}": compare(n, dtype, rivals=False)
             for dtype in DTYPES
-            for n in (64, 256)
+            for n in (64, 256, 1024)
         }
     finally:
         torch.set_num_threads(before)

@@ -29,6 +29,11 @@ def as_kernel(w):
     return w.view(3, 3, -1, w.shape[1]).permute(3, 2, 0, 1)
 
 
+def as_matrix(kernel):
+    """The inverse of as_kernel."""
+    return kernel.permute(2, 3, 1, 0).reshape(-1, kernel.shape[0])
+
+
 class Network(nn.Module):
     def __init__(self, e):
         super().__init__()
@@ -50,14 +55,14 @@ class Network(nn.Module):
         self.norms = nn.ModuleList(norms if e.batch_norm else [])
         self.to(getattr(torch, e.dtype))
         for i, conv in enumerate(self.convs):
-            k = 1 / math.sqrt(9 * conv.in_channels)
+            k = e.init_scale / math.sqrt(9 * conv.in_channels)
             shape = (9 * conv.in_channels, conv.out_channels)
             w = draw(random.uniforms, e, Purpose.WEIGHT, 0, i, *shape)
             b = draw(random.uniforms, e, Purpose.BIAS, 0, i, 1, shape[1])
             conv.weight.data = as_kernel(2 * w - 1).contiguous() * k
             conv.bias.data = (2 * b[0] - 1) * k
         for i, linear in enumerate(self.linears, len(self.convs)):
-            k = 1 / math.sqrt(linear.in_features)
+            k = e.init_scale / math.sqrt(linear.in_features)
             shape = (linear.in_features, linear.out_features)
             w = draw(random.uniforms, e, Purpose.WEIGHT, 0, i, *shape)
             b = draw(random.uniforms, e, Purpose.BIAS, 0, i, 1, shape[1])
@@ -76,31 +81,35 @@ class Network(nn.Module):
             x = self.convolved(x.view(-1, 1, *self.image), step).flatten(1)
         last = len(self.convs) + len(self.linears) - 1
         for i, linear in enumerate(self.linears, len(self.convs)):
-            w = linear.weight
+            w = self.connected(linear.weight.T, step, i).T
             if noisy and e.weight_noise:
                 noise = self.normal(Purpose.WEIGHT_NOISE, step, i, w.T)
                 w = w + e.weight_noise * noise.T
             hidden = i < last
+            early = noisy and hidden and e.dropout and e.dropout_at == "before_norm"
             # The mean over the batch cancels this bias: its true gradient is 0.
-            cancelled = e.batch_norm and hidden
+            cancelled = e.batch_norm and hidden and not early
             bias = linear.bias.detach() if cancelled else linear.bias
             x = F.linear(x, w, bias)
             if not hidden:
                 return x
+            if early:
+                x = self.dropped(x, e.dropout, step, i + 1)
             if e.batch_norm:
                 x = self.norms[i](x)
             x = ACTIVATION[e.activation](x)
             if noisy and e.activation_noise:
                 noise = self.normal(Purpose.ACTIVATION_NOISE, step, i + 1, x)
                 x = x + e.activation_noise * noise
-            if noisy and e.dropout:
+            places = ("hidden", "last") if i == last - 1 else ("hidden",)
+            if noisy and e.dropout and e.dropout_at in places:
                 x = self.dropped(x, e.dropout, step, i + 1)
         return x
 
     def convolved(self, x, step):
         e, noisy = self.e, step is not None
         for i, conv in enumerate(self.convs):
-            w = conv.weight
+            w = as_kernel(self.connected(as_matrix(conv.weight), step, i))
             if noisy and e.weight_noise:
                 shape = w.new_empty(9 * conv.in_channels, conv.out_channels)
                 noise = self.normal(Purpose.WEIGHT_NOISE, step, i, shape)
@@ -124,6 +133,13 @@ class Network(nn.Module):
                 x = x * kept[:, :, None, None]
             x = F.max_pool2d(x, 2)
         return x
+
+    def connected(self, w, step, i):
+        if step is None or not self.e.dropconnect:
+            return w
+        p = self.e.dropconnect
+        u = draw(random.uniforms, self.e, Purpose.DROPCONNECT, step, i, *w.shape)
+        return w * (u >= p) / (1 - p)
 
     def normal(self, purpose, step, layer, like):
         return draw(random.normals, self.e, purpose, step, layer, *like.shape)

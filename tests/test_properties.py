@@ -19,7 +19,14 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from tests.reference import reference
 from utils import Augment, Experiment, fit
 from utils.data import load, training_set
-from utils.experiment import ACTIVATIONS, DATA, DTYPES, L1_METHODS, OPTIMIZERS
+from utils.experiment import (
+    ACTIVATIONS,
+    DATA,
+    DROPOUT_AT,
+    DTYPES,
+    L1_METHODS,
+    OPTIMIZERS,
+)
 from utils.layers import dropout
 from utils.random import Purpose, permutations, uniforms
 
@@ -67,6 +74,9 @@ def experiments(draw):
         batch_norm=not single and draw(st.booleans()),
         dropout=draw(off_or(0.01, 0.95)),
         dropout_input=draw(off_or(0.01, 0.95)),
+        dropout_at=draw(st.sampled_from(DROPOUT_AT)),
+        dropconnect=draw(off_or(0.01, 0.95)),
+        init_scale=draw(st.just(1.0) | st.floats(0.1, 3)),
         input_noise=draw(off_or(0.01, 2)),
         weight_noise=draw(off_or(0.01, 1)),
         activation_noise=draw(off_or(0.01, 2)),

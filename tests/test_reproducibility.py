@@ -138,6 +138,7 @@ STRUCTURES = {
     "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
     "subgradient": {"l1_method": "subgradient"},
     "batch norm": {"batch_norm": True},
+    "dropout before norm": {"batch_norm": True, "dropout_at": "before_norm"},
 }
 
 

@@ -75,9 +75,9 @@ def choose_device(device: str = "auto", dtype: str = "float64") -> torch.device:
 def structure(experiment: Experiment) -> tuple:
     """Return what members of one ensemble must have in common."""
     e = experiment
-    network = (e.data, e.channels, e.hidden, e.activation, e.batch_norm, e.dtype)
+    network = (e.data, e.channels, e.hidden, e.activation, e.batch_norm, e.dropout_at)
     training = (e.n_train, e.batch_size, e.optimizer, e.l1_method, e.penalize_bias)
-    return (*network, *training, e.augment is None)
+    return (*network, *training, e.dtype, e.augment is None)
 
 
 class Ensemble:
@@ -128,7 +128,7 @@ class Ensemble:
             self.knobs[name] = self._keep(name, value)
         self.on = {f: any(self._all(f)) for f in _KNOBS}
         self.rates = {}
-        for f in ("dropout", "dropout_input", "dropout_channels"):
+        for f in _RATES:
             p = self.knobs[f]
             self.rates[f] = (p, self._keep(("kept", f), 1 / (1 - p)))
         lrs = set(self._all("lr"))
@@ -142,12 +142,12 @@ class Ensemble:
         """Return to the initial weights."""
         self.network.reset()
         self.optimizer.reset()
-        seeds = tuple(self._all("seed"))
-        if self._start[0] != seeds:
+        start = (*self._all("seed"), *self._all("init_scale"))
+        if self._start[0] != start:
             for i, fan in enumerate(self.network.fans):
                 self.network.weights[i].copy_(self._initial(i, Purpose.WEIGHT, *fan))
                 self.network.biases[i].copy_(self._initial(i, Purpose.BIAS, *fan))
-            self._start = (seeds, self.network.flat.clone())
+            self._start = (start, self.network.flat.clone())
         self.network.flat.copy_(self._start[1])
         self.epoch = 0
 
@@ -184,7 +184,7 @@ class Ensemble:
         self._noises = {}
         for key, (knob, values) in draws.items():
             small = len(self.experiments) * values[0].numel() <= SMALL
-            if small and key[0] == "mask":
+            if small and knob in _RATES:
                 u = self._by_member(values)
                 masks = self._mask(knob, u, torch.empty_like(u))
                 self._noises[key] = (None, self._keep(key, masks))
@@ -300,7 +300,8 @@ class Ensemble:
         """U(−1/√fan_in, 1/√fan_in), as torch.nn.Linear and Conv2d have it."""
         rows = fan_in if purpose is Purpose.WEIGHT else 1
         u = self._per_seed(random.uniforms, purpose, [0], layer, rows, fan_out)[:, 0]
-        return self._by_member((2 * u - 1) / math.sqrt(fan_in))
+        start = self._by_member((2 * u - 1) / math.sqrt(fan_in))
+        return start * self._column("init_scale")[..., None]
 
     def _draws(self):
         """The coming epoch's batch order, and its random numbers.
@@ -326,26 +327,32 @@ class Ensemble:
         add("dropout_input", "mask", uniforms, Purpose.DROPOUT, 0, inputs)
         for i, fan in enumerate(self.network.fans):
             add("weight_noise", "weight", normals, Purpose.WEIGHT_NOISE, i, fan)
+            add("dropconnect", "connect", uniforms, Purpose.DROPCONNECT, i, fan)
+        where = "mask before" if e.dropout_at == "before_norm" else "mask"
+        depth = len(self.network.hidden)
         for i, (pixels, width) in enumerate(self.network.hidden, 1):
             units, hidden = (batch, pixels * width), Purpose.ACTIVATION_NOISE
             add("activation_noise", "activation", normals, hidden, i, units)
-            rate = "dropout_channels" if i <= len(e.channels) else "dropout"
-            add(rate, "mask", uniforms, Purpose.DROPOUT, i, (batch, width))
+            shape = (batch, width)
+            if i <= len(e.channels):
+                add("dropout_channels", "mask", uniforms, Purpose.DROPOUT, i, shape)
+            elif e.dropout_at != "last" or i == depth:
+                add("dropout", where, uniforms, Purpose.DROPOUT, i, shape)
         return order, draws
 
     def _noise(self, s, batch):
         """Step s's random tensors scaled by the knobs, {(what, layer): [members, …]}.
 
-        'mask' is 0 or 1/(1 − p); the rest is added. The last batch may be short.
+        Masks are 0 or 1/(1 − p); the rest is added. The last batch may be short.
         """
         noise = {}
         for (what, layer), (knob, values) in self._noises.items():
-            rows = slice(None if what == "weight" else batch)
+            rows = slice(None if what in ("weight", "connect") else batch)
             if knob is None:  # a mask, ready for use
                 noise[what, layer] = values[:, s, rows]
                 continue
             u = self._by_member(values[:, s, rows])
-            if what == "mask":
+            if knob in _RATES:
                 u = self._mask(knob, u, self.network.buffer((what, layer), *u.shape))
             elif what != "augment":
                 u = self.knobs[knob][..., None] * u
@@ -419,10 +426,9 @@ class Ensemble:
         return (guess == y).double().mean(1)
 
 
+_RATES = ("dropout", "dropout_input", "dropout_channels", "dropconnect")
 _KNOBS = (
-    "dropout",
-    "dropout_input",
-    "dropout_channels",
+    *_RATES,
     "input_noise",
     "weight_noise",
     "activation_noise",

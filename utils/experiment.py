@@ -11,6 +11,7 @@ DATA = ("ring", "moons", "digits", "breast_cancer", "diabetes")
 ACTIVATIONS = ("relu", "tanh", "selu")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 L1_METHODS = ("proximal", "subgradient")
+DROPOUT_AT = ("hidden", "last", "before_norm")
 DTYPES = ("float64", "float32")
 DATA_SIZE = {
     "ring": 1000,
@@ -112,7 +113,10 @@ class Experiment:
 
     channels are the maps of 3 × 3 convolutions, each followed by 2 × 2 max pooling, in
     front of the dense layers `hidden`; for images only. dropout acts on the units of
-    `hidden`, dropout_channels on whole maps.
+    `hidden`, dropout_channels on whole maps. dropout_at says where dropout acts: behind
+    every layer of `hidden`, behind the last one only (and so behind every batch norm),
+    or in front of each layer's batch norm and activation. dropconnect is the chance
+    that a weight is dropped for a step. init_scale multiplies the initial parameters.
 
     Raises: ValueError naming field, value and range.
     Source: book/notation.md.
@@ -124,10 +128,13 @@ class Experiment:
     hidden: tuple[int, ...] = (50, 50)
     channels: tuple[int, ...] = ()
     activation: str = "relu"
+    init_scale: float = 1.0
     batch_norm: bool = False
     dropout: float = 0.0
     dropout_input: float = 0.0
     dropout_channels: float = 0.0
+    dropout_at: str = "hidden"
+    dropconnect: float = 0.0
     input_noise: float = 0.0
     weight_noise: float = 0.0
     activation_noise: float = 0.0
@@ -220,7 +227,7 @@ def _patience(field, value):
     return None if value is None else _whole(field, value, 1, 100_000)
 
 
-def _lr(field, value):
+def _positive(field, value):
     number = _real(field, value, 0, math.inf)
     return number if number else _fail(field, value, "a number > 0")
 
@@ -239,17 +246,20 @@ _CHECKS = {
     "hidden": _widths,
     "channels": _widths,
     "activation": lambda f, v: _choice(f, v, ACTIVATIONS),
+    "init_scale": _positive,
     "batch_norm": _flag,
     "dropout": _fraction,
     "dropout_input": _fraction,
     "dropout_channels": _fraction,
+    "dropout_at": lambda f, v: _choice(f, v, DROPOUT_AT),
+    "dropconnect": _fraction,
     "input_noise": _amount,
     "weight_noise": _amount,
     "activation_noise": _amount,
     "augment": lambda f, v: _augment(v),
     "optimizer": lambda f, v: _choice(f, v, OPTIMIZERS),
     "momentum": _fraction,
-    "lr": _lr,
+    "lr": _positive,
     "epochs": lambda f, v: _whole(f, v, 1, 100_000),
     "batch_size": lambda f, v: _whole(f, v, 1, 100_000),
     "l1": _amount,

@@ -36,8 +36,11 @@ def build_module(experiment: Experiment, state: Sequence[torch.Tensor]) -> nn.Mo
     for i in range(count, depth - 1):
         layers.append(_linear(weights[i], biases[i]))
         norm = [_norm(nn.BatchNorm1d, *norms[i])] if norms else []
-        drop = [nn.Dropout(e.dropout)] if e.dropout else []
-        layers += [*norm, _MODULES[e.activation](), *drop]
+        act = _MODULES[e.activation]()
+        drops = e.dropout and (e.dropout_at != "last" or i == depth - 2)
+        drop = [nn.Dropout(e.dropout)] if drops else []
+        early = e.dropout_at == "before_norm"
+        layers += [*drop, *norm, act] if early else [*norm, act, *drop]
     layers.append(_linear(weights[-1], biases[-1]))
     return nn.Sequential(*layers).to(getattr(torch, e.dtype)).eval()
 

@@ -107,17 +107,14 @@ class Network:
         Args:
             x: inputs [members, batch, features].
             noise: the step's random tensors by (what, layer): 'weight' is added to
-                layer 0 …, 'activation' and 'mask' act on hidden layer 1 ….
-                Masks are [members, batch, units].
+                layer 0 …, 'connect' multiplies its weights; 'activation' and 'mask' act
+                on hidden layer 1 …, 'mask before' in front of its batch norm. Masks of
+                units are [members, batch, units].
             logits: out, [members, batch, outputs].
         """
         tape, h, last, batch = [], x, len(self.weights) - 1, x.shape[1]
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            weight = w
-            if ("weight", i) in noise:
-                weight = torch.add(
-                    w, noise["weight", i], out=self.buffer(("w", i), *w.shape)
-                )
+            weight = self._noisy(i, w, noise)
             h = self._rows(i, h, batch)
             if i == last:
                 self._last(h, weight, b, logits)
@@ -125,11 +122,22 @@ class Network:
                 return tape
             shape = (self.members, h.shape[1], w.shape[2])
             z = torch.baddbmm(b, h, weight, out=self.buffer(("h", i), *shape))
+            if ("mask before", i + 1) in noise:
+                z.mul_(noise["mask before", i + 1])
             norm = self._normalize(i, z) if self.gammas else None
             out = self._activate(z)
             above, where = self._disturb(i, out, noise)
             tape.append((h, weight, norm, out, where))
             h = above
+
+    def _noisy(self, i, w, noise):
+        """The weights as this step sees them: some dropped, noise added."""
+        own = self.buffer(("w", i), *w.shape)
+        if ("connect", i) in noise:
+            w = torch.mul(w, noise["connect", i], out=own)
+        if ("weight", i) in noise:
+            w = torch.add(w, noise["weight", i], out=own)
+        return w
 
     def _rows(self, i, h, batch):
         """The rows that layer i multiplies: patches, or one per point."""
@@ -216,22 +224,31 @@ class Network:
             torch.sum(product, 2, keepdim=True, out=logits)
             logits.add_(bias)
 
-    def _bias_gradient(self, i, d):
+    def _bias_gradient(self, i, d, mask):
         """A bias in front of batch normalization has gradient 0: the mean cancels it.
 
-        Summed up it would be rounding noise, which Adam blows up to whole steps.
+        Summed up it would be rounding noise, which Adam blows up to whole steps. Only
+        units dropped in between keep the mean from cancelling: mask, else None.
         """
-        if self.gammas and i < len(self.weights) - 1:
+        cancelled = self.gammas and i < len(self.weights) - 1
+        if cancelled and mask is None:
             self.d_biases[i].zero_()
-        else:
-            torch.sum(d, 1, keepdim=True, out=self.d_biases[i])
+            return
+        torch.sum(d, 1, keepdim=True, out=self.d_biases[i])
+        if cancelled:  # a member with p = 0 has ones for a mask
+            self.d_biases[i].mul_(mask[:, :1, :1] != 1)
 
     def backward(self, tape, noise, d):
         """Write the gradient of the mean loss; d is its derivative by the logits."""
         for i in reversed(range(len(tape))):
             rows, weight = tape[i][:2]
+            mask = noise.get(("mask before", i + 1))
+            if mask is not None:
+                d.mul_(mask)
             self._weight_gradient(i, rows, d)
-            self._bias_gradient(i, d)
+            if ("connect", i) in noise:
+                self.d_weights[i].mul_(noise["connect", i])
+            self._bias_gradient(i, d, mask)
             if i == 0:
                 return
             _, _, norm, out, where = tape[i - 1]

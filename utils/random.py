@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     WEIGHT_NOISE = 9
     ACTIVATION_NOISE = 10
     AUGMENT = 11
+    DROPCONNECT = 12
 
 
 def _shift(v):
