@@ -7,11 +7,11 @@ from pathlib import Path
 import nbformat
 
 from tests.tolerance import NUMBER
+from utils.mimetypes import WIDGET
 
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
-VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def code_cells(chapter):
@@ -56,7 +56,7 @@ def places(output):
         key, holder = ("data", "text/plain"), output.get("data", {})
     found = [(*key, m) for m in NUMBER.finditer(holder.get(key[-1], ""))]
     for mime, value in output.get("data", {}).items():
-        if mime.endswith("+json") and mime != VIEW:
+        if mime.endswith("+json") and mime != WIDGET:
             found += [("data", mime, *path) for path in _paths(value)]
     return found
 

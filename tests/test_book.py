@@ -10,6 +10,7 @@ import yaml
 
 from tests.notebooks import BOOK, CHAPTERS, ROOT, code_cells
 from utils.claims import read_ledger
+from utils.mimetypes import FIGURE, LAB
 
 FORBIDDEN = {
     "pip": r"^\s*[!%]\s*pip",
@@ -92,7 +93,7 @@ def test_every_claim_has_its_label(chapter):
 def test_every_figure_describes_itself(chapter):
     for cell in code_cells(chapter):
         for output in cell.outputs:
-            plot = output.get("data", {}).get("application/vnd.plotly.v1+json")
+            plot = output.get("data", {}).get(FIGURE)
             if plot:
                 assert len(plot["layout"]["meta"]["description"]) > 40
 
@@ -103,9 +104,8 @@ def test_a_chapter_has_a_lab_exercises_and_solutions(chapter):
     text = "\n".join(cell.source for cell in cells)
     assert text.count("{exercise") >= 4
     assert text.count("{solution") >= 4
-    lab = "application/vnd.regularization.lab+json"
     outputs = [out for cell in code_cells(chapter) for out in cell.outputs]
-    assert any(lab in out.get("data", {}) for out in outputs)
+    assert any(LAB in out.get("data", {}) for out in outputs)
 
 
 def test_every_reference_has_a_doi_or_an_arxiv_id():

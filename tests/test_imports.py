@@ -9,6 +9,7 @@ import pytest
 
 UTILS = Path(__file__).parent.parent / "utils"
 ORDER = [
+    "mimetypes",
     "experiment",
     "random",
     "data",
@@ -21,7 +22,21 @@ ORDER = [
     "training",
     "module",
     "runs",
+    "plots.labels",
+    "plots.checks",
+    "plots.style",
+    "plots.panels",
+    "plots.logaxis",
+    "plots.marks",
+    "plots.series",
+    "plots.methods",
+    "plots.fields",
+    "plots.weights",
+    "plots.pictures",
+    "plots.grids",
+    "plots.landscape",
     "plots",
+    "lab_knobs",
     "lab_controls",
     "lab_panels",
     "lab_figure",
@@ -34,7 +49,9 @@ BARE = {"torch", "numpy", "sklearn", "utils"} | sys.stdlib_module_names
 
 def imported(module):
     """The modules a file of utils imports at its top level."""
-    tree = ast.parse((UTILS / f"{module}.py").read_text("utf-8"))
+    path = UTILS / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text("utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -49,7 +66,7 @@ def test_imports_go_one_way(module):
     allowed = set(ORDER[: ORDER.index(module)]) | {"lab_figure"}
     for name in imported(module):
         if name.startswith("utils."):
-            assert name.split(".")[1] in allowed, f"{module} imports {name}"
+            assert name.removeprefix("utils.") in allowed, f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("module", ORDER[: ORDER.index("runs") + 1])
@@ -63,7 +80,12 @@ def test_only_the_lab_imports_ipywidgets():
 
 
 def test_plots_never_train():
-    assert not any("engine" in n or "runs" in n for n in imported("plots"))
+    own = [module for module in ORDER if module.split(".")[0] == "plots"]
+    assert {f"plots.{path.stem}" for path in (UTILS / "plots").glob("[!_]*.py")} < set(
+        own
+    )
+    names = {name for module in own for name in imported(module)}
+    assert not names & {"utils.engine", "utils.training", "utils.runs"}
 
 
 def test_the_package_imports_without_plotly_jupyter_and_pandas():

@@ -23,17 +23,33 @@ from utils import Experiment, fit
 
 MILLISECONDS = 120_000
 CHAPTER = BOOK / "overview.ipynb"
+CHOICES_CELL = """\
+from utils import Experiment, Lab
+base = Experiment(n_train=40, hidden=(8,), epochs=6)
+Lab(base, dropout=(0, 0.9), batch_norm=(False, True),
+    optimizer=("adam", "adamw", "sgd"))
+"""
+BUSY_CELL = """\
+import pathlib, time
+while pathlib.Path("busy").exists():
+    time.sleep(0.1)"""
 LAB_THREADS = """\
 import threading
 print(sum(thread.name == "lab" for thread in threading.enumerate()))"""
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jupyterlab")
     for name in ("pause.ipynb", "close.ipynb"):
         write_notebook(folder / name, LAB_CELL)
+    write_notebook(folder / "choices.ipynb", CHOICES_CELL, BUSY_CELL)
     copy_until_lab(CHAPTER, folder / CHAPTER.name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder):
     with jupyterlab(folder) as address:
         yield address
 
@@ -99,6 +115,35 @@ def test_the_chapters_lab_lands_on_what_fit_computes(page, address):
         slider(page, name).press(key)
         run = fit(base.replace(**{name: value}))[0]
         wait_for_curve(page, lambda drawn, run=run: drawn == close(run))
+
+
+def test_knobs_and_choices_answer_while_a_cell_runs(page, address, folder):
+    open_notebook(page, address, "choices.ipynb")
+    run_all(page)
+    (folder / "busy").touch()
+    page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+    try:
+        wait_for_running(page, 1)
+        wait_for_state(page, "ready")
+        base = Experiment(n_train=40, hidden=(8,), epochs=6, dropout=0.9)
+        slider(page, "dropout").press("End")
+        wait_for_curve(page, lambda drawn: drawn == close(fit(base)[0]))
+        base = base.replace(optimizer="sgd")
+        page.locator(".lab-optimizer select").select_option("SGD")
+        wait_for_curve(page, lambda drawn: drawn == close(fit(base)[0]))
+        base = base.replace(batch_norm=True)
+        page.locator(".lab-batch_norm button", has_text="on").click()
+        wait_for_curve(page, lambda drawn: drawn == close(fit(base)[0]))
+        wait_for_running(page, 1)
+    finally:
+        (folder / "busy").unlink()
+    wait_for_running(page, 0)
+
+
+def wait_for_running(page, count):
+    """Until so many cells run; the kernel's own status flickers."""
+    stars = "[...document.querySelectorAll('.jp-InputPrompt')].map(p => p.innerText)"
+    page.wait_for_function(f"{stars}.filter(t => t.includes('*')).length === {count}")
 
 
 def close(run):

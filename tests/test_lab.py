@@ -9,12 +9,21 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
-from utils import Experiment, fit, lab_figure
+from tests import reference
+from utils import Augment, Experiment, fit, lab_figure
 from utils import lab as lab_module
+from utils.data import load, training_set
 from utils.lab import MIME, VIEW, Lab
+from utils.lab_knobs import AUGMENT, NAMES, label
+from utils.lab_panels import first_inputs
+from utils.random import Purpose, permutations
+from utils.sphinx_ext import find_problem, render_lab
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=6)
+DIGITS = BASE.replace(data="digits", label_noise=0, epochs=2)
+DIABETES = BASE.replace(data="diabetes", label_noise=0)
 LONG = 100_000
 SECONDS = 60
 
@@ -153,6 +162,274 @@ def test_going_on_starts_again_where_the_data_change_in_size(make_lab):
     assert drawn(lab, "train_loss") == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    "name, value, text",
+    [
+        ("optimizer", "sgd", "optimizer = SGD"),
+        ("batch_norm", True, "batch norm = on"),
+        ("activation", "tanh", "activation = tanh"),
+        ("dropout_at", "before_norm", None),
+    ],
+)
+def test_a_choice_retrains(make_lab, name, value, text):
+    base = BASE.replace(dropout=0.5, batch_norm=name == "dropout_at")
+    choices = {
+        "optimizer": ("adam", "sgd"),
+        "batch_norm": (False, True),
+        "activation": ("relu", "tanh"),
+        "dropout_at": ("hidden", "last", "before_norm"),
+    }
+    lab = make_lab(base, **{name: choices[name]})
+    menu = lab.controls.choices[name]
+    assert menu.value == getattr(base, name)
+    menu.value = value
+    settle(lab)
+    expected = fit(base.replace(**{name: value}))[0].history["val_loss"]
+    assert drawn(lab, "val_loss") == pytest.approx(expected, abs=1e-9)
+    lab.controls.pin.value = True
+    settle(lab)
+    assert text is None or lab.figure.pins[0][1].name == text
+
+
+def test_a_choice_names_its_options_to_readers(make_lab):
+    lab = make_lab(batch_norm=(False, True), optimizer=["sgd", "adam", "adamw"])
+    options = {name: menu.options for name, menu in lab.controls.choices.items()}
+    assert options["batch_norm"] == (("off", False), ("on", True))
+    assert options["optimizer"] == (
+        ("SGD", "sgd"),
+        ("Adam", "adam"),
+        ("AdamW", "adamw"),
+    )
+
+
+def test_what_an_experiment_refuses_leaves_the_last_run_as_it_is(make_lab):
+    base = BASE.replace(optimizer="sgd")
+    lab = make_lab(base, optimizer=("sgd", "adam"), momentum=(0, 0.9))
+    lab.controls.sliders["momentum"].value = 0.5
+    settle(lab)
+    good = drawn(lab, "val_loss")
+    lab.controls.choices["optimizer"].value = "adam"
+    settle(lab)
+    assert (lab.state, lab.error) == ("done", None)
+    assert "not possible" in lab.message and "momentum = 0.5" in lab.message
+    assert lab.message in lab.controls.status.value.replace("&#x27;", "'")
+    assert drawn(lab, "val_loss") == good
+    lab.controls.sliders["momentum"].value = 0
+    settle(lab)
+    assert "momentum" not in lab.message
+    expected = fit(base.replace(optimizer="adam"))[0].history["val_loss"]
+    assert drawn(lab, "val_loss") == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_refusal_amid_training_does_not_stop_it(make_lab):
+    base = BASE.replace(optimizer="sgd", lr=1e-4)
+    choices = {"optimizer": ("sgd", "adam"), "momentum": (0, 0.9)}
+    lab = make_lab(base, epochs=(1, LONG), **choices)
+    lab.controls.sliders["momentum"].value = 0.5
+    train_long(lab)
+    lab.controls.choices["optimizer"].value = "adam"
+    wait_for(lambda: "not possible" in lab.message)
+    count = len(drawn(lab, "val_loss"))
+    wait_for(lambda: len(drawn(lab, "val_loss")) > count)
+    assert lab.state == "training"
+
+
+def test_a_refusal_before_the_first_run_leaves_the_lab_ready(make_lab):
+    base = BASE.replace(n_train=33, batch_size=32)
+    lab = make_lab(base, batch_norm=(False, True), n_train=(10, 33))
+    lab.controls.choices["batch_norm"].value = True
+    settle(lab)
+    assert lab.state == "ready" and "batch_norm = True" in lab.message
+    assert drawn(lab, "val_loss") == []
+
+
+@pytest.mark.parametrize(
+    "name, value", [("n_train", 20), ("batch_size", 8), ("batch_norm", True)]
+)
+def test_going_on_says_where_it_had_to_start_again(make_lab, name, value):
+    lab = make_lab(n_train=(10, 40), batch_size=(2, 32), batch_norm=(False, True))
+    lab.controls.change.value = "go on"
+    lab.controls.play.value = True
+    settle(lab)
+    assert "again" not in lab.message
+    (lab.controls.sliders | lab.controls.choices)[name].value = value
+    settle(lab)
+    assert f"started again: {label(name)} changed" in lab.message
+    assert len(drawn(lab, "val_loss")) == BASE.epochs
+    lab.controls.play.value = True
+    settle(lab)
+    assert "again" not in lab.message
+    assert len(drawn(lab, "val_loss")) == 2 * BASE.epochs
+
+
+def test_amounts_of_augmentation_are_sliders(make_lab):
+    ranges = {"rotation": (0, 45), "shift": (0, 3), "scale": (0, 0.5), "flip": (0, 1)}
+    lab = make_lab(DIGITS, **ranges)
+    assert set(lab.controls.sliders) == set(AUGMENT)
+    assert lab.controls.experiment().augment == Augment()
+    lab.controls.sliders["rotation"].value = 30
+    lab.controls.sliders["flip"].value = 0.5
+    settle(lab)
+    augment = Augment(rotation=30, flip=0.5)
+    expected = fit(DIGITS.replace(augment=augment))[0].history["val_loss"]
+    assert drawn(lab, "val_loss") == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_amounts_that_are_no_knobs_stay(make_lab):
+    base = DIGITS.replace(augment=Augment(rotation=10, shift=1))
+    lab = make_lab(base, shift=(0, 3))
+    lab.controls.sliders["shift"].value = 2
+    assert lab.controls.experiment().augment == Augment(rotation=10, shift=2)
+    assert lab.to_dict()["knobs"]["shift"]["value"] == 1
+
+
+def test_dragging_an_amount_keeps_the_ensemble(make_lab):
+    lab = make_lab(DIGITS, rotation=(0, 45))
+    lab.controls.sliders["rotation"].value = 30
+    settle(lab)
+    ensemble = lab._run.ensemble
+    lab.controls.sliders["rotation"].value = 0
+    settle(lab)
+    assert lab._run.ensemble is ensemble
+
+
+NOISY = {
+    "augment": {"augment": Augment(rotation=40, shift=2, scale=0.3, flip=0.5)},
+    "noise": {"input_noise": 0.3},
+    "input dropout": {"dropout_input": 0.4},
+    "all": {"augment": Augment(shift=3), "input_noise": 0.1, "dropout_input": 0.2},
+    "small batches": {"augment": Augment(flip=0.5), "batch_size": 4, "seed": 5},
+}
+
+
+@pytest.mark.parametrize("changes", NOISY.values(), ids=NOISY)
+def test_the_images_shown_are_those_of_the_first_step(changes, monkeypatch):
+    e = DIGITS.replace(**changes)
+    plain, seen = first_inputs(e, 10)
+    order = permutations(e.seed, Purpose.ORDER, [0], e.n_train)[0].numpy()
+    assert np.array_equal(plain, training_set(e).X[order][: min(10, e.batch_size)])
+    network = reference.Network(e.replace(hidden=()))
+    monkeypatch.setattr(reference.F, "linear", lambda x, *_: x)
+    batch = network(torch.as_tensor(training_set(e).X[order][: e.batch_size]), 0)
+    assert np.abs(seen - plain).max() > 0.1
+    assert seen == pytest.approx(batch[: len(seen)].numpy(), abs=1e-12)
+
+
+def test_the_images_move_with_the_sliders(make_lab):
+    lab = make_lab(DIGITS, rotation=(0, 45), input_noise=(0, 1))
+    rows = shown_images(lab)
+    assert np.array_equal(rows[0], rows[1])
+    for name, value in (("rotation", 45), ("input_noise", 0.5)):
+        lab.controls.sliders[name].value = value
+        settle(lab)
+        _, seen = first_inputs(lab.controls.experiment(), 10)
+        assert shown_images(lab)[1] == pytest.approx(seen.reshape(10, 8, 8), abs=1e-3)
+    assert np.array_equal(shown_images(lab)[0], rows[0])
+
+
+def shown_images(lab):
+    """[2, 10, 8, 8], read off the figure: as they are, as the network sees them."""
+    pixels = np.array(lab.figure.inputs.traces[0].z, float).reshape(2, 9, 10, 9)
+    return pixels[:, :8, :, :8].swapaxes(1, 2)
+
+
+@pytest.mark.parametrize(
+    "base, knob, images",
+    [(DIGITS, "rotation", True), (DIGITS, "l2", False), (BASE, "input_noise", False)],
+)
+def test_images_appear_where_a_knob_changes_them(make_lab, base, knob, images):
+    ranges = {"rotation": (0, 9), "l2": (1e-6, 1.0), "input_noise": (0, 1)}
+    assert (make_lab(base, **{knob: ranges[knob]}).figure.inputs is not None) == images
+
+
+PATIENT = BASE.replace(n_train=20, label_noise=0.3, epochs=300, patience=3, lr=0.03)
+
+
+@pytest.mark.parametrize("patience", [3, 8, 300])
+def test_at_the_end_a_patient_run_shows_the_kept_weights(make_lab, patience):
+    lab = make_lab(PATIENT, patience=(1, 300))
+    lab.controls.sliders["patience"].value = patience
+    lab.controls.restart.value = True
+    settle(lab)
+    run = fit(PATIENT.replace(patience=patience))[0]
+    count = len(run.history["val_loss"])
+    assert run.epoch < count
+    assert f"kept epoch {run.epoch} of {count}" in lab.message
+    assert (lab.figure.mark.visible, lab.figure.mark.x0) == (True, run.epoch)
+    assert lab.results["val_loss"] == run.history["val_loss"][run.epoch - 1]
+    shown = np.array(lab.figure.picture.traces[0].z, float)
+    expected = run.predict(lab.figure.picture.inputs).round(3)
+    assert shown.ravel() == pytest.approx(expected, abs=2e-3)
+    counts, _ = np.histogram(run.weights, 5)
+    x, y = lab.figure.histogram.traces[0].x, lab.figure.histogram.traces[0].y
+    assert sum(y) == counts.sum()
+    assert (x * y).sum() / sum(y) == pytest.approx(run.weights.mean(), abs=x[1] - x[0])
+    assert lab._run.shown.weights == pytest.approx(run.weights, abs=1e-9)
+
+
+def test_the_mark_goes_when_a_run_begins(make_lab):
+    lab = make_lab(PATIENT, patience=(1, 50))
+    lab.controls.play.value = True
+    settle(lab)
+    assert lab.figure.mark.visible
+    lab._run.start(PATIENT)
+    lab._run.run_epoch()
+    lab.figure.draw(lab._run)
+    assert not lab.figure.mark.visible
+
+
+def test_without_patience_the_last_weights_are_shown(lab):
+    lab.controls.play.value = True
+    settle(lab)
+    assert lab.figure.mark.visible is False
+    assert "kept" not in lab.message
+    weights = fit(BASE)[0].weights
+    assert lab._run.shown.weights == pytest.approx(weights, abs=1e-9)
+
+
+def test_the_books_patience_is_marked(make_lab):
+    lab = make_lab(PATIENT, patience=(1, 50))
+    run = fit(PATIENT)[0]
+    mark = lab.figure.curves.layout.shapes[0]
+    assert (mark.visible, mark.x0) == (True, run.epoch)
+    assert lab.results["val_loss"] == run.history["val_loss"][run.epoch - 1]
+    slider = lab.controls.sliders["patience"]
+    assert isinstance(slider.value, int) and slider.step == 1
+
+
+def test_regression_speaks_of_squared_errors(make_lab):
+    lab = make_lab(DIABETES, l2=(1e-6, 1.0), description="Diabetes.")
+    lab.controls.sliders["l2"].value = 1e-3
+    settle(lab)
+    run = fit(DIABETES.replace(l2=1e-3))[0]
+    numbers = lab.controls.numbers.value
+    assert "validation mean squared error" in numbers and "validation R²" in numbers
+    assert f">{run.history['val_accuracy'][-1]:.4f}<" in numbers
+    assert "accuracy" not in numbers.replace("name=val_accuracy", "")
+    title = lab.figure.curves.layout.yaxis.title.text
+    assert title == "mean squared error"
+    hover = lab.figure.lines[1].hovertemplate
+    assert "validation mean squared error" in hover
+    assert "%" not in repr(lab) and "R²" in repr(lab).splitlines()[2]
+    points = lab.figure.picture.traces[1]
+    validation = load("diabetes").validation
+    assert list(points.x) == list(validation.y)
+    assert list(points.y) == pytest.approx(run.predict(validation.X), abs=1e-9)
+
+
+def test_tables_show_the_chances_of_each_class(make_lab):
+    base = BASE.replace(data="breast_cancer")
+    lab = make_lab(base)
+    lab.controls.seed.value = 1
+    settle(lab)
+    validation = load("breast_cancer").validation
+    shares = fit(base.replace(seed=1))[0].predict(validation.X)
+    for k, trace in enumerate(lab.figure.picture.traces):
+        sure = (shares[validation.y == k] >= 0.95).sum()
+        assert trace.y[-1] == sure
+        assert sum(trace.y) == (validation.y == k).sum()
+
+
 def test_pause_stops_and_play_resumes(lab):
     train_long(lab)
     lab.controls.play.value = False
@@ -254,7 +531,7 @@ def test_stops_where_fit_stops(make_lab):
     run = fit(base)[0]
     assert run.status == "stopped early"
     assert drawn(lab, "val_loss") == pytest.approx(run.history["val_loss"], abs=1e-9)
-    assert f"lowest at epoch {run.epoch}" in lab.message
+    assert f"kept epoch {run.epoch} of {len(run.history['val_loss'])}" in lab.message
 
 
 @pytest.mark.parametrize(
@@ -262,7 +539,10 @@ def test_stops_where_fit_stops(make_lab):
     [
         BASE.replace(hidden=()),
         BASE.replace(data="ring", dtype="float32"),
-        BASE.replace(data="digits", batch_norm=True, label_noise=0),
+        DIGITS.replace(batch_norm=True),
+        DIGITS.replace(channels=(3, 4)),
+        DIABETES,
+        BASE.replace(data="breast_cancer"),
     ],
 )
 def test_other_networks_and_data(make_lab, base):
@@ -298,6 +578,20 @@ BAD_RANGES = {
     "not whole": {"epochs": (1.5, 10)},
     "not a pair": {"l2": 1e-3},
     "without the book's own value": {"lr": (0.1, 1)},
+    "without patience in the book": {"patience": (1, 50)},
+    "no images": {"rotation": (0, 45)},
+    "no such choice": {"optimizer": ("adam", "lion")},
+    "no other choice": {"optimizer": ("adam",)},
+    "a choice twice": {"optimizer": ("adam", "adam")},
+    "a choice without the book's own": {"optimizer": ("sgd", "adamw")},
+    "a range for a choice": {"activation": (0, 1)},
+    "booleans for strings": {"activation": (False, True)},
+    "strings for booleans": {"batch_norm": ("off", "on")},
+    "booleans for a number": {"dropout": (False, True)},
+    "strings for a number": {"l2": ("low", "high")},
+    "the data": {"data": ("ring", "moons")},
+    "refused beside all else": {"dropout_channels": (0, 0.5)},
+    "refused by the base": {"momentum": (0, 0.9)},
 }
 
 
@@ -310,6 +604,11 @@ def test_a_bad_range_is_refused(make_lab, knobs):
     values = limits if isinstance(limits, tuple) else [limits]
     assert name in text
     assert any(repr(value) in text for value in values)
+
+
+def test_a_bad_amount_of_augmentation_is_refused(make_lab):
+    with pytest.raises(ValueError, match=r"augment\.rotation = 400"):
+        make_lab(DIGITS, rotation=(0, 400))
 
 
 def test_two_penalties_at_once_cannot_share_a_slider(make_lab):
@@ -417,6 +716,48 @@ def test_the_stored_output(lab):
     assert data["reference"]["epoch"] == [1, 2, 3, 4, 5, 6]
     assert data["reference"]["val_loss"] == expected
     assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_a_choice_in_the_stored_output(make_lab):
+    lab = make_lab(optimizer=("sgd", "adam"), batch_norm=(False, True))
+    data = lab.to_dict()
+    assert data["knobs"] == {
+        "optimizer": {
+            "label": "optimizer",
+            "choices": ["sgd", "adam"],
+            "value": "adam",
+        },
+        "batch_norm": {
+            "label": "batch norm",
+            "choices": [False, True],
+            "value": False,
+        },
+    }
+    assert find_problem(MIME, data) is None
+    assert "<td>choice of sgd, adam</td>" in render_lab(data)
+    assert "<td>choice of off, on</td>" in render_lab(data)
+
+
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        ({"choices": ["sgd"]}, "$.knobs.optimizer.choices: "),
+        ({"choices": ["sgd", 3]}, "$.knobs.optimizer.choices[1]: 3 is not"),
+        ({"value": 3}, "$.knobs.optimizer.value: 3 is not"),
+    ],
+)
+def test_a_malformed_choice_is_told_by_its_key(make_lab, change, problem):
+    data = make_lab(optimizer=("sgd", "adam")).to_dict()
+    data["knobs"]["optimizer"] |= change
+    assert problem in find_problem(MIME, data)
+
+
+def test_every_knob_has_a_name_in_plain_words():
+    fields = Experiment.__dataclass_fields__.keys() - {"data", "dtype", "seed"}
+    fields -= {"hidden", "channels", "augment"}
+    unnamed = [f for f in (*fields, *AUGMENT) if label(f) == f and f not in NAMES]
+    assert unnamed == []
+    assert not any("_" in label(f) for f in (*fields, *AUGMENT))
 
 
 def test_the_table(make_lab):

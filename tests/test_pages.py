@@ -13,8 +13,7 @@ import yaml
 from playwright.sync_api import expect
 
 from tests.conftest import SITE
-from utils.plots import MIME
-from utils.sphinx_ext import LAB_MIME
+from utils.mimetypes import FIGURE, LAB
 
 ROOT = Path(__file__).parents[1]
 PHONE = {"width": 360, "height": 740}
@@ -89,7 +88,7 @@ def color_of(canvas):
 @every_page
 def test_figures_are_drawn_and_described(page, base, name):
     canvases = read(page, f"{base}/{name}.html")
-    assert len(canvases) == stored(name, MIME) + stored(name, LAB_MIME)
+    assert len(canvases) == stored(name, FIGURE) + stored(name, LAB)
     for canvas in canvases:
         assert canvas.get_attribute("aria-label").strip()
         assert canvas.locator("svg :is(.trace, .hm, .contour)").count() > 0
@@ -107,7 +106,7 @@ def test_mathematics_is_typeset(page, base, name):
 def test_labs_show_their_run(page, base_url, name):
     page.goto(f"{base_url}/{name}.html")
     labs = page.locator("div.lab[data-state=ready]")
-    expect(labs).to_have_count(stored(name, LAB_MIME))
+    expect(labs).to_have_count(stored(name, LAB))
     for lab in labs.all():
         run = json.loads(lab.locator("script.lab-data").text_content())
         last = f"{run['reference']['val_loss'][-1]:.4f}"
@@ -155,7 +154,7 @@ def test_claims_wrap_within_their_box(page, base_url, name):
 
 def test_theme_switch_redraws(page, base_url):
     page.emulate_media(color_scheme="light")
-    figures = [name for name in PAGES if stored(name, MIME)]
+    figures = [name for name in PAGES if stored(name, FIGURE)]
     canvas = read(page, f"{base_url}/{figures[0]}.html")[0]
     before = color_of(canvas)
     page.locator(".theme-switch-button:visible").click()

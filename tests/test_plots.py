@@ -228,3 +228,72 @@ def test_diverged_losses_are_stored_as_gaps(frame):
 
 def test_template_is_small():
     assert len(json.dumps(plots.TEMPLATE.to_plotly_json())) < 1024
+
+
+def test_regression_has_its_own_unit(frame):
+    unit = plots.UNITS["regression"]
+    fig = plots.curves(frame, "name", description="d", unit=unit)
+    assert fig.layout.yaxis.title.text == "loss (mean squared error)"
+    fig = plots.points(frame, "name", "val_loss", description="d", unit=unit)
+    assert fig.layout.xaxis.title.text == "validation loss (mean squared error)"
+    fig = plots.sweep(make_sweep(), "l2", ("val_loss",), description="d", unit=unit)
+    assert fig.layout.yaxis.title.text == "validation loss (mean squared error)"
+
+
+def test_r2_has_neither_unit_nor_per_cent(frame):
+    frame = frame.rename(
+        columns={"train_accuracy": "train_r2", "val_accuracy": "val_r2"}
+    )
+    fig = plots.curves(frame, "name", ("train_r2", "val_r2"), description="d")
+    assert fig.layout.yaxis.title.text == "R²"
+    assert fig.layout.yaxis.tickformat is None
+    shown = [trace.name for trace in fig.data if trace.showlegend is not False]
+    assert shown == ["none", "L2", "training", "validation"]
+
+
+def test_labels_follow_the_task():
+    labels = plots.labels_for("regression")
+    assert labels["val_accuracy"] == "validation R²"
+    assert labels["train_loss"] == "training mean squared error"
+    assert labels["lr"] == plots.LABELS["lr"]
+    assert plots.labels_for("binary") == plots.LABELS
+    with pytest.raises(ValueError, match=r"task must be .* got 'ranking'"):
+        plots.labels_for("ranking")
+
+
+MARKS = {"early": 2, "a little later": 2, "middle": 3, "late": 5}
+
+
+def test_marks_are_lines_at_their_epochs(frame):
+    fig = plots.curves(frame, "name", description="d", marks=MARKS)
+    assert sorted(shape.x0 for shape in fig.layout.shapes) == [2, 2, 3, 5]
+    assert all(shape.x0 == shape.x1 for shape in fig.layout.shapes)
+    assert {note.text: note.x for note in fig.layout.annotations} == MARKS
+
+
+def test_labels_of_marks_have_rows_of_their_own_below_the_title(frame):
+    fig = plots.curves(frame, "name", description="d", title="t", marks=MARKS)
+    rises = sorted(-note.ay for note in fig.layout.annotations)
+    assert np.diff(rises).min() > plots.TEMPLATE.layout.font.size
+    assert rises[-1] + plots.TEMPLATE.layout.font.size / 2 < fig.layout.margin.t
+    assert fig.layout.title.pad.b == fig.layout.margin.t
+
+
+def test_labels_of_marks_lean_inwards_and_leave_other_stalks_alone(frame):
+    marks = {"a": 1, "b": 2, "c": 4, "d": 5}
+    fig = plots.curves(frame, "name", description="d", marks=marks)
+    notes = {note.text: (note.xanchor, -note.ay) for note in fig.layout.annotations}
+    assert [notes[text][0] for text in "abcd"] == ["left", "left", "right", "right"]
+    assert notes["a"][1] > notes["b"][1]
+    assert notes["d"][1] > notes["c"][1]
+
+
+@pytest.mark.parametrize("epoch", [0, 6])
+def test_a_mark_must_be_an_epoch_of_the_curves(frame, epoch):
+    with pytest.raises(ValueError, match=f"mark 'end' must be in 1–5, got {epoch}"):
+        plots.curves(frame, "name", description="d", marks={"end": epoch})
+
+
+def test_without_marks_nothing_is_reserved(frame):
+    fig = plots.curves(frame, "name", description="d", title="t")
+    assert fig.layout.margin.t is None and not fig.layout.shapes

@@ -8,7 +8,10 @@ import nbformat
 import pytest
 
 from utils import plots
-from utils.sphinx_ext import LAB_MIME, find_problem, render_figure, render_lab
+from utils.mimetypes import FIGURE as FIGURE_MIME
+from utils.mimetypes import LAB as LAB_MIME
+from utils.mimetypes import WIDGET
+from utils.sphinx_ext import find_problem, render_figure, render_lab
 
 EPOCHS = list(range(1, 26))
 FIGURE = {
@@ -86,6 +89,17 @@ def test_lab_draws_the_run_in_the_style_of_the_book():
     assert figure["layout"]["meta"]["description"] == LAB["description"]
 
 
+def test_a_lab_of_regression_speaks_of_squared_errors():
+    html = render_lab(change(LAB, ["experiment", "data"], "diabetes"))
+    terms = re.findall(r"<dt>(.*?)</dt>", html)
+    assert terms[:2] == ["training mean squared error", "validation mean squared error"]
+    assert terms[-1] == "validation R²"
+    assert outputs(html)["val_accuracy"] == "0.8750"
+    axis = script("plot-data", html)["layout"]["yaxis"]
+    assert axis["title"]["text"] == "loss (mean squared error)"
+    assert "accuracy</th>" not in html
+
+
 def test_lab_table_has_every_tenth_epoch_and_the_last():
     table = render_lab(LAB).rpartition("<tbody>")[2]
     assert re.findall(r"<tr>\s*<td>(\d+)</td>", table) == ["10", "20", "25"]
@@ -126,6 +140,8 @@ def change(content, path, value):
         (["knobs", "l2", "max"], "1", "$.knobs.l2.max: '1' is not of type"),
         (["knobs", "l2", "scale"], "cubic", "$.knobs.l2.scale: 'cubic' is not one"),
         (["experiment"], None, "$.experiment: None is not of type 'object'"),
+        (["experiment", "data"], ..., "$.experiment: 'data' is a required property"),
+        (["experiment", "data"], "cats", "$.experiment.data: 'cats' is not one of"),
     ],
 )
 def test_a_malformed_lab_is_told_by_its_key(path, value, problem):
@@ -142,7 +158,7 @@ def test_a_malformed_lab_is_told_by_its_key(path, value, problem):
     ],
 )
 def test_a_malformed_figure_is_told_by_its_key(path, value, problem):
-    assert problem in find_problem(plots.MIME, change(FIGURE, path, value))
+    assert problem in find_problem(FIGURE_MIME, change(FIGURE, path, value))
 
 
 def test_corrupt_content_is_told():
@@ -150,7 +166,7 @@ def test_corrupt_content_is_told():
 
 
 def test_sound_outputs_have_no_problem():
-    assert find_problem(plots.MIME, FIGURE) is None
+    assert find_problem(FIGURE_MIME, FIGURE) is None
     assert find_problem(LAB_MIME, LAB) is None
 
 
@@ -168,11 +184,11 @@ def build(folder, data):
     return (folder / "out" / "index.html").read_text(), done.stderr
 
 
-WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
+VIEW = {WIDGET: {"model_id": "a"}}
 
 
 def test_page_prefers_the_lab_to_the_widget(tmp_path):
-    html, _ = build(tmp_path, {LAB_MIME: LAB, **WIDGET, "text/plain": "Lab(...)"})
+    html, _ = build(tmp_path, {LAB_MIME: LAB, **VIEW, "text/plain": "Lab(...)"})
     assert outputs(html)["val_loss"] == "0.5000"
     assert "model_id" not in html
 

@@ -12,10 +12,10 @@ import nbformat
 from nbclient import NotebookClient
 
 from utils.claims import write_claims
+from utils.mimetypes import WIDGET
 
 BOOK = Path(__file__).parent.parent / "book"
 CELL_METADATA = ("tags", "mystnb")
-VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def execute(path: Path) -> float:
@@ -53,7 +53,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         kept = {k: v for k, v in cell.metadata.items() if k in CELL_METADATA}
         cell.metadata = kept
         for output in cell.get("outputs", ()):
-            output.get("data", {}).pop(VIEW, None)
+            output.get("data", {}).pop(WIDGET, None)
 
 
 def main(names: list[str]) -> None:

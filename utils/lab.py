@@ -17,9 +17,10 @@ from utils import plots
 from utils.data import load
 from utils.engine import choose_device
 from utils.experiment import Experiment
-from utils.lab_controls import Controls, parse_knobs, short_label
-from utils.lab_figure import LabFigure
-from utils.lab_layout import close_all, lay_out
+from utils.lab_controls import Controls
+from utils.lab_figure import LabFigure, number_names
+from utils.lab_knobs import AUGMENT, option_text, parse_knobs, short_label, value_of
+from utils.lab_layout import answer_at_once, close_all, lay_out
 from utils.lab_run import CURVES, LiveRun
 from utils.runs import fit
 
@@ -29,13 +30,7 @@ DIGITS = 7
 TABLE_ROWS = 10
 JOIN_SECONDS = 10
 READY = "press Play or move a slider"
-NUMBERS = {
-    "train_loss": "training loss",
-    "val_loss": "validation loss",
-    "val_accuracy": "validation accuracy",
-    "gap": "generalization gap",
-    "zeros": "weights exactly 0",
-}
+INPUT_KNOBS = {*AUGMENT, "input_noise", "dropout_input"}
 
 _open: list["Lab"] = []
 
@@ -53,6 +48,8 @@ class Lab:
         device: 'auto', 'cpu', 'cuda' or 'mps', for the reader's runs.
         knobs: name=(low, high) for each numeric field of Experiment on a slider. λs
             and learning rates get a logarithmic one, λs with 0 at its left end.
+            rotation, shift, scale and flip are those of Augment. name=("one",
+            "other", …) or name=(False, True) for a choice.
     Raises: ValueError naming knob, value and range, or if base diverges.
     """
 
@@ -62,7 +59,7 @@ class Lab:
         *,
         description: str | None = None,
         device: str = "auto",
-        **knobs: tuple[float, float],
+        **knobs: tuple[float, float] | tuple[str | bool, ...],
     ):
         self.base, self.knobs = base, parse_knobs(base, knobs)
         self.controls = Controls(base, self.knobs)
@@ -73,16 +70,18 @@ class Lab:
             raise ValueError(
                 f"base = {base}: diverged, a lab needs a run that does not"
             )
-        self.figure = LabFigure(base, book.history, book.predict, book.weights)
-        self.results = self._book_results = _results(book.history, book.weights)
+        see = load(base.data).image is not None and bool(INPUT_KNOBS & knobs.keys())
+        self.figure = LabFigure(book, inputs=see)
+        self.results = self._book_results = _results(book)
         c = self.controls
         self.widget = lay_out([c.box()], self.figure.widgets, [c.numbers])
+        answer_at_once(self.widget)
         self.error: Exception | None = None
         self._run: LiveRun | None = None
         self._thread: threading.Thread | None = None
         self._news = threading.Condition()
         self._wanted: dict[str, object] = {}
-        self._resting, self._closed = True, False
+        self._resting, self._closed, self._remark = True, False, ""
         self._cell = _running_cell()
         self._enter("ready", READY)
         self._show_numbers()
@@ -118,7 +117,7 @@ class Lab:
 
     def __repr__(self) -> str:
         """A table of the book's own run."""
-        return _table(f"Lab. {self.description}", self._book.history)
+        return _table(f"Lab. {self.description}", self._book)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         """The widget for JupyterLab, the lab's data for the page, a table for both."""
@@ -216,10 +215,18 @@ class Lab:
         self.figure.unpin()
 
     def _train(self, go_on):
-        experiment = self.controls.experiment()
+        try:
+            experiment = self.controls.experiment()
+        except ValueError as refusal:
+            self._remark = f"not possible, so nothing has changed: {refusal}"
+            self._enter(self.state, self._plain_message)
+            return
+        self._remark = ""
         if self._run is None:
             self._run = LiveRun(experiment, str(self.device))
         elif not (go_on and self._run.go_on(experiment)):
+            obstacle = self._run.obstacle(experiment)
+            self._remark = f"started again: {obstacle}" if go_on else ""
             self._run.start(experiment)
         self._enter("training")
 
@@ -241,24 +248,26 @@ class Lab:
             return
         self.figure.draw(run, whole)
         self.controls.show_epoch(run.epoch, run.end)
-        self.results = _results(run.curve, run.weights)
+        self.results = _results(run.shown)
         self._show_numbers()
 
     def _enter(self, state, message=""):
-        self.state, self.message = state, message
+        self.state, self._plain_message = state, message
+        message = self.message = "; ".join(filter(None, [message, self._remark]))
         self.controls.show_playing(state == "training")
         self.controls.status.value = _status(state, message, self.device)
 
     def _show_numbers(self):
-        self.controls.numbers.value = _numbers(self.results, self._book_results)
+        results = self.results, self._book_results
+        self.controls.numbers.value = _numbers(self.base, *results)
 
     def _name(self):
         """What sets the present run apart from the book's, for the legend."""
         own, book = self._run.experiment, self.base
         changed = [
-            f"{short_label(name)} = {getattr(own, name):g}"
-            for name in (*self.controls.sliders, "seed")
-            if getattr(own, name) != getattr(book, name)
+            f"{short_label(name)} = {_text(value_of(own, name))}"
+            for name in (*self.controls.sliders, *self.controls.choices, "seed")
+            if value_of(own, name) != value_of(book, name)
         ]
         return ", ".join(changed) or "as in the book"
 
@@ -291,28 +300,35 @@ def _end_all():
         lab._end()
 
 
-def _results(curve, weights):
-    last = {name: values[-1] for name, values in curve.items()}
-    gap = last["val_loss"] - last["train_loss"]
-    return {**last, "gap": gap, "zeros": plots.count_zeros(weights)}
+def _results(run):
+    at = run.at_kept_epoch()
+    gap = at["val_loss"] - at["train_loss"]
+    return {**at, "gap": gap, "zeros": plots.count_zeros(run.weights)}
 
 
-def _numbers(results, book):
+def _numbers(base, results, book):
     rows = "".join(
         f"<tr><th scope=row>{label}</th>"
-        f"<td><output name={name}>{_cell(name, results)}</output></td>"
-        f"<td class=lab-quiet>{_cell(name, book)}</td></tr>"
-        for name, label in NUMBERS.items()
+        f"<td><output name={name}>{_cell(base, name, results)}</output></td>"
+        f"<td class=lab-quiet>{_cell(base, name, book)}</td></tr>"
+        for name, label in number_names(base).items()
     )
     head = "<tr><td></td><th scope=col>this run</th><th scope=col>the book's</th></tr>"
     return f"<table>{head}{rows}</table>"
 
 
-def _cell(name, results):
+def _cell(base, name, results):
     value = results[name]
-    if name == "zeros":
-        return value
-    return f"{value:.1%}" if name.endswith("accuracy") else f"{value:.4f}"
+    return value if name == "zeros" else f"{value:{_number_format(base, name)}}"
+
+
+def _number_format(base, name):
+    share = name.endswith("accuracy") and load(base.data).task != "regression"
+    return ".1%" if share else ".4f"
+
+
+def _text(value):
+    return option_text(value) if isinstance(value, str | bool) else f"{value:g}"
 
 
 def _status(state, message, device):
@@ -329,35 +345,42 @@ def _device_name(device):
 
 
 def _ending(run):
-    if run.stopped == "stopped early":
-        best = f"validation loss was lowest at epoch {run.best_epoch}"
-        return f"stopped early at epoch {run.epoch}, {best}"
-    return f"{run.epoch} epochs"
+    epochs = f"{run.epoch} epochs"
+    if run.kept_epoch is None:
+        return epochs
+    early = f"stopped early after {epochs}" if run.stopped != "finished" else epochs
+    return f"{early}, kept epoch {run.kept_epoch} of {run.epoch}"
 
 
 def _describe(base, knobs):
     """Two sentences on what is trained, and what can be changed."""
     data = load(base.data)
-    net = "-".join(map(str, (data.features, *base.hidden, data.outputs)))
-    noise = (
-        f", {base.label_noise:.0%} of the labels redrawn" if base.label_noise else ""
-    )
+    maps = [f"{count} maps" for count in base.channels]
+    net = "-".join(map(str, (data.features, *maps, *base.hidden, data.outputs)))
+    labels = "targets" if data.task == "regression" else "labels"
+    noise = f", {base.label_noise:.0%} of the {labels} redrawn"
+    noise = noise if base.label_noise else ""
     what = f"A {net} network learns {base.data} from {base.n_train} examples{noise}"
     turn = " and ".join(knob.label for knob in knobs.values()) or "the seed"
     return f"{what}, in {base.epochs} epochs of {base.optimizer}. Change {turn}."
 
 
-def _table(heading, history):
+def _table(heading, run):
+    base, history = run.experiment, run.history
     count = len(history["val_loss"])
     every = max(1, round(count / TABLE_ROWS))
     shown = sorted({1, count, *range(every, count + 1, every)})
+    accuracy = _number_format(base, "val_accuracy")
+    names = number_names(base)
+    train, val, score = names["train_loss"], names["val_loss"], names["val_accuracy"]
+    train = train.replace("training", "train")
     rows = [
-        f"{epoch:>5}  {history['train_loss'][epoch - 1]:>10.4f}"
-        f"  {history['val_loss'][epoch - 1]:>15.4f}"
-        f"  {history['val_accuracy'][epoch - 1]:>19.1%}"
+        f"{epoch:>5}  {history['train_loss'][epoch - 1]:>{len(train)}.4f}"
+        f"  {history['val_loss'][epoch - 1]:>{len(val)}.4f}"
+        f"  {history['val_accuracy'][epoch - 1]:>{len(score)}{accuracy}}"
         for epoch in shown
     ]
-    head = "epoch  train loss  validation loss  validation accuracy"
+    head = f"epoch  {train}  {val}  {score}"
     return "\n".join([heading, "The book's own run:", head, *rows])
 
 

@@ -1,108 +1,30 @@
 """What a live lab is operated with: its knobs, and their layout. Nothing trains here.
 
-Everything is a slider, a number box or a ToggleButton: ipykernel handles those on a
-thread of their own, but makes a Button wait until the running cell has ended.
+Everything is a slider, a number box, a menu or a ToggleButton, which report a value: a
+Button's click would wait until the running cell has ended.
 """
 
-import dataclasses
 import math
-from dataclasses import dataclass
 
 import ipywidgets as widgets
 
 from utils.experiment import Experiment
-from utils.plots import LABELS, LOG_KNOBS
+from utils.lab_knobs import Choice, Knob, label, with_values
 
 PENALTIES = ("l1", "l2")
 CONVENTION = "L = L<sub>data</sub> + λ₁ Σ|w| + λ₂ Σw²"
-LABEL_WIDTH = "8.5em"
+LABEL_WIDTH = "9.5em"
 MAX_SEED = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A field of Experiment that the reader may turn, and how far."""
-
-    name: str
-    low: float
-    high: float
-    value: float
-
-    @property
-    def label(self) -> str:
-        """The field's name for readers."""
-        return _label(self.name)
-
-    @property
-    def scale(self) -> str:
-        """'log' or 'linear'."""
-        return "log" if self.name in LOG_KNOBS else "linear"
-
-    @property
-    def whole(self) -> bool:
-        """True for a count."""
-        return isinstance(self.low, int)
-
-    @property
-    def steps(self) -> list[float]:
-        """The values of a logarithmic slider: ten a decade, 0 first where allowed."""
-        grid = (float(f"{10 ** (k / 10):.2g}") for k in _tenths(self.low, self.high))
-        inside = {v for v in grid if self.low < v < self.high}
-        zero = set() if self.name == "lr" else {0.0}
-        return sorted({self.low, self.high, self.value} | inside | zero)
-
-    def to_dict(self) -> dict:
-        """What the page needs to know of it."""
-        ends = {"min": self.low, "max": self.high}
-        return {"label": self.label, **ends, "scale": self.scale, "value": self.value}
-
-
-def parse_knobs(base: Experiment, ranges: dict) -> dict[str, Knob]:
-    """Return a Knob for each name=(low, high).
-
-    Raises: ValueError naming the knob, the value and what it must be.
-    """
-    return {name: _knob(base, name, limits) for name, limits in ranges.items()}
-
-
-def _knob(base, name, limits):
-    names = [f.name for f in dataclasses.fields(base) if _is_number(f.name, base)]
-    if name not in names:
-        raise ValueError(f"knob {name!r} = {limits!r}: must be one of {names}")
-    if not isinstance(limits, list | tuple) or len(limits) != 2:
-        raise ValueError(f"{name} = {limits!r}: must be a range (low, high)")
-    low, high = (getattr(base.replace(**{name: end}), name) for end in limits)
-    if not low < high:
-        raise ValueError(f"{name} = {limits!r}: low must be < high")
-    log, value = name in LOG_KNOBS, getattr(base, name)
-    if log and low == 0:
-        raise ValueError(
-            f"{name} = {limits!r}: low must be > 0 on a log scale"
-            " (the slider has 0 at its left end all the same)"
-        )
-    if not (low <= value <= high or (log and value == 0)):
-        raise ValueError(
-            f"{name} = {limits!r}: must hold the experiment's own {name} = {value!r}"
-        )
-    return Knob(name, low, high, value)
-
-
-def _is_number(name, base):
-    """True for what a slider can turn; the seed has a box of its own."""
-    value = getattr(base, name)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and name != "seed"
-
-
-def _tenths(low, high):
-    return range(math.ceil(10 * math.log10(low)), math.floor(10 * math.log10(high)) + 1)
+HEADING = 18  # letters that fit beside a slider
+BUTTON_EM, BUTTONS_EM = 0.6, 13  # a letter's width; room for a row of buttons
 
 
 class Controls:
     """The widgets of a lab.
 
-    `sliders` maps a knob's name to its slider; `penalty` chooses between L1 and L2
-    where one slider serves both, and is None elsewhere.
+    `sliders` maps the name of a Knob to its slider, `choices` that of a Choice to its
+    buttons or its menu; `penalty` chooses between L1 and L2 where one slider serves
+    both, and is None elsewhere.
 
     Args:
         base: where the controls stand at first.
@@ -110,10 +32,12 @@ class Controls:
     Raises: ValueError if l1 and l2 are both knobs, and neither is 0 in base.
     """
 
-    def __init__(self, base: Experiment, knobs: dict[str, Knob]):
+    def __init__(self, base: Experiment, knobs: dict[str, Knob | Choice]):
         self.base = base
         choice = _choice(base, knobs)
-        self.sliders = {n: _slider(k) for n, k in knobs.items() if n not in choice}
+        numbers = {n: k for n, k in knobs.items() if isinstance(k, Knob)}
+        self.sliders = {n: _slider(k) for n, k in numbers.items() if n not in choice}
+        self.choices = {n: _menu(knobs[n]) for n in knobs if n not in numbers}
         self.penalty = _penalty(choice) if choice else None
         if choice:
             slider = _slider(_merged(choice)).add_class("lab-l1").add_class("lab-l2")
@@ -140,15 +64,17 @@ class Controls:
 
         Raises: ValueError if it is not a valid one.
         """
-        values = {name: slider.value for name, slider in self.sliders.items()}
+        settings = self.sliders | self.choices
+        values = {name: widget.value for name, widget in settings.items()}
         if self.penalty is not None:
             values[_other(self.penalty.value)] = 0.0
-        return self.base.replace(**values, seed=self.seed.value)
+        return with_values(self.base, values | {"seed": self.seed.value})
 
     def changing(self) -> list[widgets.Widget]:
         """The widgets whose `value` changes the experiment."""
         penalty = [] if self.penalty is None else [self.penalty]
-        return [*dict.fromkeys(self.sliders.values()), *penalty, self.seed]
+        settings = [*dict.fromkeys(self.sliders.values()), *self.choices.values()]
+        return [*settings, *penalty, self.seed]
 
     def show_playing(self, playing: bool) -> None:
         """Turn the play button into a pause button, or back."""
@@ -168,27 +94,22 @@ class Controls:
         rows += dict.fromkeys(self.sliders.values())
         if any(name in self.sliders for name in PENALTIES):
             rows.append(_row("loss", widgets.HTML(CONVENTION)))
+        rows += [_row(_heading(label(n)), menu) for n, menu in self.choices.items()]
         buttons = [self.play, self.restart, self.pin, self.unpin]
         row = widgets.HBox(buttons, layout={"flex_flow": "row wrap"})
         rows += [self.seed, _row("a change", self.change), row]
         return widgets.VBox([*rows, self.progress, self.status])
 
     def _name_penalty(self, change):
-        self.sliders["l1"].description = LABELS[change.new]
+        self.sliders["l1"].description = label(change.new)
 
 
-def short_label(name: str) -> str:
-    """Return the label without what is in brackets."""
-    return _label(name).split(" (")[0]
-
-
-def _label(name):
-    return LABELS.get(name, name.replace("_", " "))
-
-
-def _heading(label):
-    """What fits beside a slider."""
-    return label if len(label) <= 16 else label.split(" (")[0]
+def _heading(text):
+    """What fits beside a slider: the label, else a part of it."""
+    if len(text) <= HEADING:
+        return text
+    short, _, rest = text.partition(" (")
+    return rest.rstrip(")") if short == "p" else short
 
 
 def _choice(base, knobs):
@@ -245,6 +166,21 @@ def _slider(knob):
         kind = widgets.IntSlider if knob.whole else widgets.FloatSlider
         slider = kind(knob.value, min=knob.low, max=knob.high, step=_step(knob))
     return _describe(slider.add_class(f"lab-{knob.name}"), _heading(knob.label))
+
+
+def _menu(choice):
+    """Buttons where they fit into one row, else a menu."""
+    widest = max(len(text) for text, _ in choice.options)
+    width = max(3, 2 + BUTTON_EM * widest)
+    kind = widgets.ToggleButtons
+    if width * len(choice.options) > BUTTONS_EM:
+        kind = widgets.Dropdown
+    menu = kind(options=choice.options, value=choice.value)
+    if kind is widgets.Dropdown:
+        menu.layout = {"width": "auto", "flex": "1 1 0", "min_width": "0"}
+    else:
+        menu.style.button_width = f"{width:g}em"
+    return menu.add_class(f"lab-{choice.name}")
 
 
 def _step(knob):

@@ -58,6 +58,18 @@ def lay_out(controls, figures, numbers) -> widgets.Widget:
     return widgets.Box([parts]).add_class("lab-live")
 
 
+def answer_at_once(widget: widgets.Widget) -> None:
+    """Let a widget and all it holds answer while a cell runs.
+
+    JupyterLab addresses widgets' messages to a thread of their own, but ipykernel 7.4
+    takes them to the thread that last wrote to the widget: the one that runs cells.
+    """
+    for child in getattr(widget, "children", ()):
+        answer_at_once(child)
+    if widget.comm is not None:
+        widget.comm._reply_subshell_for = lambda data, addressed: addressed
+
+
 def close_all(widget: widgets.Widget) -> None:
     """Close a widget and all it holds, which frees them here and in the browser."""
     for child in getattr(widget, "children", ()):

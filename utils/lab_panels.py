@@ -8,14 +8,26 @@ import math
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 
-from utils import plots
+from utils import plots, random
 from utils.data import load, training_set
+from utils.layers import dropout, warp
+from utils.random import Purpose
 
 GRID = 60
 IMAGES, IMAGE_COLUMNS, CAPTION = 10, 5, 4
-BINS = 41
+SEEN = "training images as they are,<br>and as the network sees them in its first step"
+BINS, SHARES = 41, 20
 CLASS_MARKS = "●", "◆"
+_INPUT_FIELDS = (
+    "seed",
+    "n_train",
+    "batch_size",
+    "augment",
+    "input_noise",
+    "dropout_input",
+)
 LEFT, RIGHT = [0, 0.46], [0.56, 1]
 BAR_HOVER = "%{y} weights near %{x:.3g}<extra></extra>"
 NOTE = {"showarrow": False, "x": 0, "xanchor": "left", "align": "left"}
@@ -73,10 +85,10 @@ class ImagePanel:
         self.inputs, self.labels = validation.X[:IMAGES], validation.y[:IMAGES]
         height, width = load(experiment.data).image
         images = self.inputs.reshape(-1, height, width)
-        styled = plots.images(images[:1], self.labels[:1], description="images")
-        self.traces = [_mosaic(images), _captions(height, width)]
+        self.traces = [_heatmap(_mosaic(images, IMAGE_COLUMNS, CAPTION))]
+        self.traces.append(_captions(height, width))
         self.layout = {
-            "coloraxis": styled.layout.coloraxis,
+            "coloraxis": _ink(),
             "xaxis": axis(None, "y", LEFT, visible=False, constrain="domain"),
             "yaxis": axis(None, "x", visible=False, autorange="reversed"),
         }
@@ -102,6 +114,154 @@ class ImagePanel:
         captions["textfont"] = {"color": colors, "size": 11}
         wrong = int((self.labels != classes).sum())
         note["text"] = f"validation images<br>{wrong} of {IMAGES} wrong (✗)"
+
+
+class TargetPanel:
+    """Predictions of a regression against the true targets, validation points."""
+
+    def __init__(self, experiment, predict):
+        self.points = load(experiment.data).validation
+        ends = [self.points.y.min(), self.points.y.max()]
+        marker = {"color": plots.PALETTE[0], "size": 5, "opacity": 0.7}
+        self.traces = [
+            go.Scatter(x=ends, y=ends, mode="lines", line={"color": plots.NEUTRAL}),
+            go.Scatter(x=self.points.y, mode="markers", marker=marker),
+        ]
+        for trace in self.traces:
+            trace.update(xaxis="x", yaxis="y", showlegend=False, hoverinfo="skip")
+        self.traces[1].y = predict(self.points.X)
+        self.layout = {
+            "xaxis": axis("true target", "y", LEFT),
+            "yaxis": axis("predicted", "x", range=_wider(*ends)),
+        }
+        self.note = _note("", "validation points<br>on the line: no error")
+
+    def compute(self, run):
+        """Return the predicted targets."""
+        return run.predict(self.points.X)
+
+    def draw(self, predicted, run, note):
+        """Show what compute returned."""
+        self.traces[1].y = predicted
+
+
+class SharePanel:
+    """Two histograms of P(class 1) over validation points, one for each true class."""
+
+    def __init__(self, experiment, predict):
+        self.points = load(experiment.data).validation
+        self.edges = np.linspace(0, 1, SHARES + 1)
+        self.traces = [
+            go.Bar(x=(self.edges[1:] + self.edges[:-1]) / 2, marker={"color": color})
+            for color in plots.PALETTE[:2]
+        ]
+        for label, trace in enumerate(self.traces):
+            trace.update(xaxis="x", yaxis="y", showlegend=False, name=f"class {label}")
+        self.layout = {
+            "barmode": "stack",
+            "xaxis": axis("P(class 1)", "y", LEFT, range=[0, 1]),
+            "yaxis": axis(None, "x", rangemode="tozero"),
+        }
+        self.note = _note("", f"validation points by true class<br>{_classes('■■')}")
+        self.draw(self._counts(predict), None, self.note)
+
+    def compute(self, run):
+        """Return how many points of each class have which P(class 1), [2, SHARES]."""
+        return self._counts(run.predict)
+
+    def draw(self, counts, run, note):
+        """Show what compute returned."""
+        for trace, count in zip(self.traces, counts, strict=True):
+            trace.y = count.astype(float)
+
+    def _counts(self, predict):
+        shares = predict(self.points.X)
+        return [np.histogram(shares[self.points.y == k], self.edges)[0] for k in (0, 1)]
+
+
+def picture(experiment, predict):
+    """Return the panel that shows best what a network computes on these data."""
+    data = load(experiment.data)
+    if data.image:
+        return ImagePanel(experiment, predict)
+    if data.task == "regression":
+        return TargetPanel(experiment, predict)
+    flat = data.features == 2
+    return (RegionPanel if flat else SharePanel)(experiment, predict)
+
+
+class InputPanel:
+    """Training images, and below each how the first layer meets it in the first step.
+
+    The step stays, so that the same images move with the knobs.
+    """
+
+    def __init__(self, experiment):
+        self.traces = [_heatmap(self.compute(experiment))]
+        axes = {"visible": False, "constrain": "domain"}
+        self.layout = {
+            "coloraxis": _ink().update(cmin=0, cmax=1),
+            "xaxis": axis(None, "y", **axes),
+            "yaxis": axis(None, "x", autorange="reversed", scaleanchor="x", **axes),
+        }
+        self.note = _note("", SEEN) | {"xref": "paper", "yref": "paper"}
+        self._shown = experiment
+
+    def is_stale(self, experiment):
+        """True if other images would be drawn for this experiment."""
+        return any(
+            getattr(experiment, field) != getattr(self._shown, field)
+            for field in _INPUT_FIELDS
+        )
+
+    def compute(self, experiment):
+        """Return all images as one, None between them, a list of rows."""
+        image = load(experiment.data).image
+        both = np.full((2, IMAGES, *image), np.nan)
+        for row, images in zip(both, first_inputs(experiment, IMAGES), strict=True):
+            row[: len(images)] = images.reshape(-1, *image)
+        return _mosaic(both.reshape(-1, *image), IMAGES, 1)
+
+    def draw(self, experiment):
+        """Show the images of an experiment."""
+        self.traces[0].z = self.compute(experiment)
+        self._shown = experiment
+
+
+def first_inputs(experiment, count):
+    """Return images of the first training step, [n, features] with n ≤ count, twice.
+
+    First as they are, then as the first layer sees them: augmented, noisy, dropped.
+    The random numbers are those that the engine draws for that step.
+    """
+    e = experiment
+    n = min(count, e.batch_size, e.n_train)
+    order = random.permutations(e.seed, Purpose.ORDER, [0], e.n_train)[0, :n].numpy()
+    plain = x = torch.as_tensor(training_set(e).X[order])
+
+    def draw(kind, purpose, width):
+        return kind(e.seed, purpose, [0], 0, n, width)[0]
+
+    if e.augment is not None:
+        u = draw(random.uniforms, Purpose.AUGMENT, 5)
+        x = _augmented(x.view(n, *load(e.data).image), e.augment, u).view(n, -1)
+    x = x + e.input_noise * draw(random.normals, Purpose.INPUT_NOISE, x.shape[1])
+    u = draw(random.uniforms, Purpose.DROPOUT, x.shape[1])
+    return plain.numpy(), dropout(x, e.dropout_input, u).numpy()
+
+
+def _augmented(images, amounts, u):
+    """Warp images [n, rows, columns] by uniforms [n, 5], as the engine does."""
+    rotation, right, down, size = (2 * u[:, :4] - 1).T
+    shift = amounts.shift
+    return warp(
+        images,
+        amounts.rotation * rotation,
+        shift * right,
+        shift * down,
+        1 + amounts.scale * size,
+        u[:, 4] < amounts.flip,
+    )
 
 
 class WeightPanel:
@@ -135,6 +295,11 @@ def axis(title, anchor, domain=(0, 1), **options) -> dict:
     return {"title": heading, "tickfont": font, "nticks": 6} | place | options
 
 
+def _wider(low, high):
+    margin = 0.1 * (high - low)
+    return [low - margin, high + margin]
+
+
 def _note(panel, text):
     return NOTE | {"xref": f"x{panel} domain", "yref": f"y{panel} domain", "text": text}
 
@@ -158,19 +323,31 @@ def _replaced_mark(experiment):
 
 
 def _class_key():
-    marks = zip(CLASS_MARKS, plots.PALETTE, range(2), strict=False)
-    key = [f"<span style='color:{c}'>{mark}</span> {k}" for mark, c, k in marks]
-    return "  ".join([*key, "◯ label replaced"])
+    return f"{_classes(CLASS_MARKS)}  ◯ label replaced"
 
 
-def _mosaic(images):
-    """All images in one heatmap, with room for a caption under each."""
+def _classes(marks):
+    marks = zip(marks, plots.PALETTE, range(2), strict=False)
+    return "  ".join(f"<span style='color:{c}'>{m}</span> {k}" for m, c, k in marks)
+
+
+def _mosaic(images, columns, gap):
+    """All images in one, a list of rows, `gap` empty rows below each image."""
     count, height, width = images.shape
-    cells = np.full((count, height + CAPTION, width + 1), np.nan)
+    cells = np.full((count, height + gap, width + 1), np.nan)
     cells[:, :height, :width] = images
-    rows = cells.reshape(-1, IMAGE_COLUMNS, *cells.shape[1:]).swapaxes(1, 2)
-    pixels = rows.reshape(-1, IMAGE_COLUMNS * (width + 1))
-    z = [[None if np.isnan(v) else v for v in row] for row in pixels.tolist()]
+    rows = cells.reshape(-1, columns, *cells.shape[1:]).swapaxes(1, 2)
+    pixels = rows.reshape(-1, columns * (width + 1)).round(3)
+    return [[None if np.isnan(v) else v for v in row] for row in pixels.tolist()]
+
+
+def _ink():
+    """The book's colour axis for images."""
+    styled = plots.images(np.zeros((1, 1, 1)), [0], description="an image")
+    return styled.layout.coloraxis
+
+
+def _heatmap(z):
     place = {"xaxis": "x", "yaxis": "y"}
     return go.Heatmap(z=z, coloraxis="coloraxis", hoverinfo="skip", **place)
 

@@ -1,13 +1,12 @@
 """One network being trained for a live lab, an epoch at a time."""
 
+import dataclasses
 import math
 
-import numpy as np
-import torch
-
-from utils.data import load
 from utils.engine import Ensemble, structure
 from utils.experiment import Experiment
+from utils.lab_knobs import short_label
+from utils.runs import Run
 
 CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
@@ -42,15 +41,24 @@ class LiveRun:
     def go_on(self, experiment: Experiment) -> bool:
         """Take other knobs, keep the weights, train `experiment.epochs` more.
 
-        Returns: False, and nothing changes, where the present weights cannot serve:
-            they are not finite, or the experiments differ in structure.
+        Returns: False, and nothing changes, where there is an obstacle.
         """
-        other = structure(experiment) != structure(self.experiment)
-        if other or self.stopped == "diverged":
+        if self.obstacle(experiment):
             return False
         self.ensemble.set([experiment])
         self._aim(experiment)
         return True
+
+    def obstacle(self, experiment: Experiment) -> str:
+        """Return why the present weights cannot serve an experiment; '' if they can."""
+        if self.stopped == "diverged":
+            return "the weights were no longer numbers"
+        own = self.experiment
+        if structure(experiment) == structure(own):
+            return ""
+        names = [field.name for field in dataclasses.fields(experiment)]
+        changed = [n for n in names if getattr(experiment, n) != getattr(own, n)]
+        return f"{' and '.join(map(short_label, changed))} changed"
 
     def run_epoch(self) -> None:
         """Train one epoch and judge whether the run goes on."""
@@ -68,23 +76,19 @@ class LiveRun:
         return self.ensemble.epoch
 
     @property
-    def weights(self) -> np.ndarray:
-        """Every weight of the network, biases left out, [n_weights]."""
-        depth = len(self.experiment.hidden) + 1
-        state = self.ensemble.state(0)[:depth]
-        return torch.cat([w.flatten() for w in state]).numpy()
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights are kept; None unless a run with patience is over."""
+        over = self.stopped in ("finished", "stopped early")
+        return self.best_epoch if over and self._best_state is not None else None
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return P(class 1) [n] for two classes, else class probabilities [n, classes].
-
-        Args: X: inputs [n, features].
-        """
-        e = self.ensemble
-        inputs = torch.as_tensor(X, dtype=e.dtype, device=e.device)[None]
-        logits = e.logits(inputs)[0].cpu()
-        if load(self.experiment.data).outputs == 1:
-            return torch.sigmoid(logits[:, 0]).numpy()
-        return torch.softmax(logits, dim=1).numpy()
+    @property
+    def shown(self) -> Run:
+        """The run as it counts: its present weights, at its end the kept ones."""
+        if self.kept_epoch is None:
+            epoch, state = self.epoch, self.ensemble.state(0)
+        else:
+            epoch, state = self.kept_epoch, self._best_state
+        return Run("", self.experiment, self.curve, epoch, self.stopped, state)
 
     def _begin(self, experiment):
         self.curve = {name: [] for name in CURVES}
@@ -93,14 +97,16 @@ class LiveRun:
     def _aim(self, experiment):
         self.experiment = experiment
         self.end = self.epoch + experiment.epochs
-        self.best_epoch, self._best = self.epoch, math.inf
+        self.best_epoch, self._best, self._best_state = self.epoch, math.inf, None
         self.stopped = ""
 
     def _judge(self, loss):
         """End the run where `fit` would: by patience, or at the last epoch."""
+        patience = self.experiment.patience
         if loss < self._best:
             self.best_epoch, self._best = self.epoch, loss
-        patience = self.experiment.patience
+            if patience is not None:
+                self._best_state = self.ensemble.state(0)
         if patience is not None and self.epoch - self.best_epoch >= patience:
             self.stopped = "stopped early"
         elif self.epoch >= self.end:

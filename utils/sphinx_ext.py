@@ -16,8 +16,11 @@ from docutils import nodes
 from jsonschema import Draft202012Validator
 
 from utils import plots
+from utils.data import load
+from utils.experiment import DATA
+from utils.mimetypes import FIGURE
+from utils.mimetypes import LAB as LAB_MIME
 
-LAB_MIME = "application/vnd.regularization.lab+json"
 SERIES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
 STEP = 10
 
@@ -35,18 +38,25 @@ _LAYOUT = _object(
     optional={"title": {"type": "object"}, "height": _NUMBER},
     meta=_object(description=_TEXT),
 )
-_KNOB = _object(
+_SLIDER = _object(
     label=_TEXT,
     min=_NUMBER,
     max=_NUMBER,
     scale={"enum": ["linear", "log"]},
     value=_NUMBER,
 )
+_OPTION = {"type": ["string", "boolean"]}
+_CHOICE = _object(
+    label=_TEXT,
+    choices={"type": "array", "items": _OPTION, "minItems": 2},
+    value=_OPTION,
+)
+_KNOB = {"if": {"required": ["choices"]}, "then": _CHOICE, "else": _SLIDER}
 SCHEMAS = {
-    plots.MIME: _object(data={"type": "array"}, layout=_LAYOUT),
+    FIGURE: _object(data={"type": "array"}, layout=_LAYOUT),
     LAB_MIME: _object(
         version={"const": 1},
-        experiment={"type": "object"},
+        experiment=_object(data={"enum": list(DATA)}),
         knobs={"type": "object", "additionalProperties": _KNOB},
         reference=_object(**dict.fromkeys(SERIES, _NUMBERS)),
         description=_TEXT,
@@ -123,32 +133,34 @@ def render_lab(lab):
     A live lab finds its parts by name: `div.lab[data-state]`, `script.lab-data`,
     and an `output` for each result.
     """
+    task = load(lab["experiment"]["data"]).task
+    labels = plots.labels_for(task)
     run = pd.DataFrame({name: lab["reference"][name] for name in SERIES})
     return (
         '<div class="lab" data-state="ready">'
         + _script("lab-data", lab)
-        + render_figure(_draw(run, lab["description"]))
-        + _results(run.iloc[-1])
+        + render_figure(_draw(run, lab["description"], plots.UNITS[task]))
+        + _results(run.iloc[-1], labels)
         + _knobs(lab["knobs"])
         + '<p class="lab-note">These are the numbers of the run stored with this '
         + "chapter. The sliders run in JupyterLab: <code>make lab</code>.</p>"
         + _details("All settings of this run", _settings(lab["experiment"]))
-        + _details(f"Table of every {STEP}th epoch", _epochs(run))
+        + _details(f"Table of every {STEP}th epoch", _epochs(run, labels))
         + "</div>"
     )
 
 
-def _draw(run, description):
-    figure = plots.curves(run.assign(seed=0), description=description)
+def _draw(run, description, unit):
+    figure = plots.curves(run.assign(seed=0), description=description, unit=unit)
     return json.loads(pio.to_json(figure, validate=False))
 
 
-def _results(last):
+def _results(last, labels):
     results = {**last, "gap": last["val_loss"] - last["train_loss"]}
-    labels = plots.LABELS | {"gap": "gap: validation − training loss"}
+    labels = labels | {"gap": "gap: validation − training loss"}
     items = "".join(
-        f"<div><dt>{labels[name]}</dt>"
-        f'<dd><output name="{name}">{_format(name, results[name])}</output></dd></div>'
+        f'<div><dt>{labels[name]}</dt><dd><output name="{name}">'
+        f"{_format(labels[name], results[name])}</output></dd></div>"
         for name in ("train_loss", "val_loss", "gap", "val_accuracy")
     )
     epoch = _format("epoch", last["epoch"])
@@ -157,15 +169,26 @@ def _results(last):
 
 def _knobs(knobs):
     rows = [
-        (knob["label"], _plain(knob["value"]), _plain(knob["min"]), _plain(knob["max"]))
+        (knob["label"], _plain(knob["value"]), *map(_plain, _reach(knob)))
         for knob in knobs.values()
     ]
     columns = ["knob", "in this run", "slider from", "to"]
     return _table(pd.DataFrame(rows, columns=columns))
 
 
-def _plain(number):
-    return np.format_float_positional(number, trim="-")
+def _reach(knob):
+    """The ends of a slider; or what a choice is between, in place of the first end."""
+    if "choices" not in knob:
+        return knob["min"], knob["max"]
+    return "choice of " + ", ".join(map(_plain, knob["choices"])), ""
+
+
+def _plain(value):
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return value
+    return np.format_float_positional(value, trim="-")
 
 
 def _settings(experiment):
@@ -173,19 +196,20 @@ def _settings(experiment):
     return _table(pd.DataFrame(rows, columns=["setting", "value"]))
 
 
-def _epochs(run):
+def _epochs(run, labels):
     kept = run[(run["epoch"] % STEP == 0) | (run.index == len(run) - 1)]
+    named = {labels.get(name, name): kept[name] for name in SERIES}
     texts = {
-        plots.LABELS.get(name, name): [_format(name, value) for value in kept[name]]
-        for name in SERIES
+        label: [_format(label, value) for value in values]
+        for label, values in named.items()
     }
     return _table(pd.DataFrame(texts))
 
 
-def _format(name, value):
-    if name == "epoch":
+def _format(label, value):
+    if label == "epoch":
         return f"{value:.0f}"
-    return f"{value:.1%}" if name.endswith("accuracy") else f"{value:.4f}"
+    return f"{value:.1%}" if label.endswith("accuracy") else f"{value:.4f}"
 
 
 def _table(frame):

@@ -35,17 +35,17 @@
 
   // Panels that would be too narrow side by side flow into more rows.
   function reflow(layout, width) {
-    const { panels, width: least } = layout.meta;
+    const { panels, width: least, above = 0 } = layout.meta;
     if (!panels) return;
     const { grid } = layout;
-    let rowHeight = layout.height / grid.rows;
+    let rowHeight = (layout.height - above) / grid.rows;
     grid.columns = Math.max(1, Math.min(grid.columns, Math.floor(width / least)));
     grid.rows = Math.ceil(panels / grid.columns);
     // Panels of equal scale are as high as wide, and their labels.
     if (layout.yaxis.scaleanchor) {
       rowHeight = Math.min(rowHeight, width / grid.columns + 60);
     }
-    layout.height = rowHeight * grid.rows;
+    layout.height = above + rowHeight * grid.rows;
     for (let i = 0; i < panels; i++) {
       layout[`yaxis${i ? i + 1 : ""}`].showticklabels = i % grid.columns === 0;
     }
@@ -72,10 +72,18 @@
     return [data, layout];
   }
 
+  async function moveSlider(plot, canvas, active) {
+    await plot.restyle(canvas, ...canvas.layout.sliders[0].steps[active].args);
+    await plot.relayout(canvas, { "sliders[0].active": active });
+  }
+
   async function draw(canvas) {
     const figure = drawn.get(canvas);
     const plot = await loadPlotly();
-    await plot.react(canvas, ...fit(figure, canvas), config);
+    const step = canvas.layout?.sliders?.[0].active; // where the reader left it
+    const [data, layout] = fit(figure, canvas);
+    await plot.react(canvas, data, layout, config);
+    if (step !== undefined) await moveSlider(plot, canvas, step);
     canvas.dataset.state = "drawn";
   }
 
