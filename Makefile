@@ -15,7 +15,7 @@ lab: .venv/ready
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 	  --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_FLAGS)
 
-book: .venv/ready web/vendor/ready
+book: .venv/ready web/build/ready
 	$(BIN)/jupyter-book build . --all -n -W --keep-going
 
 test: .venv/ready browser book
@@ -43,7 +43,7 @@ lock: .venv/ready
 	  > constraints.txt
 
 clean:
-	rm -rf .venv _build node_modules web/vendor
+	rm -rf .venv _build node_modules web/vendor web/build
 
 .venv/ready: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -70,6 +70,13 @@ web/vendor/ready: package.json package-lock.json | .venv/ready
 	cp node_modules/mathjax/es5/tex-mml-chtml.js web/vendor/mathjax
 	cp -r node_modules/mathjax/es5/output/chtml/fonts/woff-v2 \
 	  web/vendor/mathjax/output/chtml/fonts
+	touch $@
+
+# What the pages run and train on: kernels to WebAssembly, scripts into one, data sets.
+web/build/ready: web/vendor/ready $(wildcard web/trainer/* web/lab/*) utils/data.py \
+  utils/page_data.py
+	npm run --silent build
+	$(BIN)/python -m utils.page_data web/build/page/data
 	touch $@
 
 # A browser for the tests: the system's, else Playwright's, else Debian's.

@@ -73,7 +73,16 @@ def test_lab_shows_the_numbers_of_its_last_epoch():
         "val_loss": "0.5000",
         "gap": "0.4800",
         "val_accuracy": "87.5%",
+        "epoch": "25",
+        "engine": "",
     }
+
+
+def test_lab_with_patience_shows_the_epoch_it_kept():
+    kept = change(LAB, ["experiment", "patience"], 3)
+    kept["reference"]["val_loss"] = [abs(epoch - 7) + 0.5 for epoch in EPOCHS]
+    shown = outputs(render_lab(kept))
+    assert (shown["epoch"], shown["val_loss"]) == ("7", "0.5000")
 
 
 def test_lab_carries_its_bundle_for_a_live_page():

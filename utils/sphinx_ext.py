@@ -15,7 +15,7 @@ import plotly.io as pio
 from docutils import nodes
 from jsonschema import Draft202012Validator
 
-from utils import plots
+from utils import page_lab, plots
 from utils.data import load
 from utils.experiment import DATA
 from utils.mimetypes import FIGURE
@@ -23,6 +23,13 @@ from utils.mimetypes import LAB as LAB_MIME
 
 SERIES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
 STEP = 10
+CONVENTION = (
+    "L = L<sub>data</sub> + λ₁ Σ|w| + λ₂ Σw²; the curves show L<sub>data</sub>."
+)
+UNTRAINED = (
+    '<p class="lab-note">These are the numbers of the run stored with this chapter. '
+    "Its convolutions train in JupyterLab: <code>make lab</code>.</p>"
+)
 
 _NUMBER = {"type": "number"}
 _NUMBERS = {"type": "array", "items": _NUMBER, "minItems": 1}
@@ -128,24 +135,92 @@ def render_figure(figure):
 
 
 def render_lab(lab):
-    """A lab's HTML: the book's own run, its numbers and its settings.
+    """A lab's HTML: the book's own run, and the parts that `web/lab` brings to life.
 
-    A live lab finds its parts by name: `div.lab[data-state]`, `script.lab-data`,
-    and an `output` for each result.
+    It finds them by name: `div.lab[data-state]`, `script.lab-data`, `script.lab-views`,
+    a canvas for each view, and an `output` for each result. Without scripts, or where
+    the page cannot train the network, the book's own run is what there is to see.
     """
     task = load(lab["experiment"]["data"]).task
     labels = plots.labels_for(task)
     run = pd.DataFrame({name: lab["reference"][name] for name in SERIES})
+    still = render_figure(_draw(run, lab["description"], plots.UNITS[task]))
     return (
         '<div class="lab" data-state="ready">'
         + _script("lab-data", lab)
-        + render_figure(_draw(run, lab["description"], plots.UNITS[task]))
-        + _results(run.iloc[-1], labels)
-        + _knobs(lab["knobs"])
-        + '<p class="lab-note">These are the numbers of the run stored with this '
-        + "chapter. The sliders run in JupyterLab: <code>make lab</code>.</p>"
-        + _details("All settings of this run", _settings(lab["experiment"]))
-        + _details(f"Table of every {STEP}th epoch", _epochs(run, labels))
+        + f'<div class="lab-still">{still}</div>'
+        + (_live(lab) if trains_in_page(lab) else "")
+        + _results(_kept(run, lab), labels)
+        + (_more(lab, labels) if trains_in_page(lab) else UNTRAINED)
+        + _details("The knobs of this lab", _knobs(lab["knobs"]))
+        + _details("All settings of the book's run", _settings(lab["experiment"]))
+        + _details(f"The book's run, every {STEP}th epoch", _epochs(run, labels))
+        + "</div>"
+    )
+
+
+def _kept(run, lab):
+    """The epoch whose weights count: with patience the best, else the last."""
+    patience = lab["experiment"].get("patience")
+    return run.loc[run["val_loss"].idxmin()] if patience else run.iloc[-1]
+
+
+def trains_in_page(lab):
+    """Whether the page's trainer can run the lab: it has no convolutions."""
+    return not lab["experiment"].get("channels")
+
+
+def _live(lab):
+    """What web/lab fills: the form, the charts, what it has to say."""
+    views = page_lab.views(lab)
+    canvases = {
+        name: _canvas(name, figure) for name, figure in views["figures"].items()
+    }
+    curves = canvases.pop("curves")
+    return (
+        _script("lab-views", views)
+        + '<div class="lab-live">'
+        + f"<p>{escape(lab['description'])}</p>"
+        + f'<div class="lab-form"></div><p class="lab-note">{CONVENTION}</p>{curves}'
+        + f'<div class="lab-panels">{"".join(canvases.values())}</div>'
+        + '<p class="lab-status"><output name="message" role="status"></output> '
+        + '<output name="engine"></output></p></div>'
+    )
+
+
+def _more(lab, labels):
+    """The map of λ × p and the reader's curves as a table."""
+    columns = ("epoch", labels["train_loss"], labels["val_loss"])
+    head = "".join(f"<th>{escape(text)}</th>" for text in columns)
+    rows = f"<thead><tr>{head}</tr></thead><tbody></tbody>"
+    own = _details("Your run as a table", _box("lab-table", rows))
+    plane = page_lab.plane(lab)
+    return f'<div class="lab-live">{_map(plane) if plane else ""}{own}</div>'
+
+
+def _box(name, rows):
+    """A table that scrolls in its own box."""
+    return f'<div class="plot-table {name}"><table class="table">{rows}</table></div>'
+
+
+def _canvas(view, figure):
+    height = figure["layout"].get("height", plots.TEMPLATE.layout.height)
+    text = escape(figure["layout"]["meta"]["description"])
+    return (
+        f'<div class="plot-canvas" data-view="{view}" role="img" aria-label="{text}"'
+        f' style="min-height:{height:.0f}px"></div>'
+    )
+
+
+def _map(plane):
+    text = escape(plane["figure"]["layout"]["meta"]["description"])
+    return (
+        _script("lab-map", plane)
+        + '<div class="lab-plane">'
+        + '<p class="lab-fill"><output name="map" role="status"></output></p>'
+        + '<div class="plot-canvas" data-plane hidden role="img" '
+        + f'aria-label="{text}"></div>'
+        + _details("The map as a table", _box("lab-cells", ""))
         + "</div>"
     )
 
@@ -163,7 +238,7 @@ def _results(last, labels):
         f"{_format(labels[name], results[name])}</output></dd></div>"
         for name in ("train_loss", "val_loss", "gap", "val_accuracy")
     )
-    epoch = _format("epoch", last["epoch"])
+    epoch = f'<output name="epoch">{_format("epoch", last["epoch"])}</output>'
     return f'<p>After epoch {epoch}:</p><div class="lab-results"><dl>{items}</dl></div>'
 
 

@@ -92,7 +92,26 @@
     canvas.textContent = `This figure could not be drawn: ${error.message}`;
   }
 
-  const redraw = (canvas) => draw(canvas).catch((error) => fail(canvas, error));
+  // One drawing of a canvas at a time; of those asked for meanwhile, the last is done.
+  const jobs = new Map();
+  function redraw(canvas) {
+    const waiting = jobs.get(canvas);
+    if (waiting) {
+      waiting.again = true;
+      return waiting.over;
+    }
+    const job = {};
+    jobs.set(canvas, job);
+    job.over = (async () => {
+      do {
+        job.again = false;
+        await draw(canvas).catch((error) => fail(canvas, error));
+      } while (job.again);
+      jobs.delete(canvas);
+    })();
+    return job.over;
+  }
+
   const redrawAll = () => [...drawn.keys()].forEach(redraw);
 
   const widths = new WeakMap();
@@ -117,8 +136,21 @@
     { rootMargin: "600px" },
   );
 
+  // For the live labs: a figure that changes.
+  function update(canvas, figure) {
+    drawn.set(canvas, figure);
+    return redraw(canvas);
+  }
+
+  function add(canvas, figure) {
+    drawn.set(canvas, figure);
+    resized.observe(canvas);
+  }
+
+  window.bookFigures = { add, update };
+
   document.addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll(".plot-canvas").forEach((canvas) => near.observe(canvas));
+    document.querySelectorAll("figure .plot-canvas").forEach((canvas) => near.observe(canvas));
     const theme = { attributes: true, attributeFilter: ["data-theme"] };
     new MutationObserver(redrawAll).observe(document.documentElement, theme);
   });

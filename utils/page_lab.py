@@ -1,0 +1,151 @@
+"""A lab of the rendered book: what its page needs to train, before it has.
+
+The figures carry the book's style and its own run; web/lab fills in the reader's.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import plotly.io as pio
+
+from utils import plots
+from utils.data import load
+from utils.experiment import Experiment
+from utils.lab_panels import (
+    BINS,
+    IMAGES,
+    ImagePanel,
+    InputPanel,
+    RegionPanel,
+    SharePanel,
+    TargetPanel,
+    WeightPanel,
+    picture,
+)
+
+YOURS, BOOKS = "your run", "the book's run"
+PINS = 4
+WEIGHTS = {"description": "Histogram of the weights that are not 0.", "bins": BINS}
+INPUTS = {"description": "Training images as they are, and as the network sees them."}
+STRENGTHS = ("l2", "l1", "weight_decay")
+LAMS, RATES = 7, 7  # beside λ = 0
+HEIGHT = 280
+KINDS = {
+    RegionPanel: "regions",
+    ImagePanel: "images",
+    TargetPanel: "targets",
+    SharePanel: "shares",
+}
+
+
+def views(lab: dict) -> dict:
+    """Return what web/lab needs beside the lab's own JSON.
+
+    Args:
+        lab: what Lab.to_dict returned.
+    Returns: {"figures": {view: Plotly JSON}, "watch": what the worker is to predict}.
+    """
+    e = Experiment.from_json(json.dumps(lab["experiment"]))
+    panel = picture(e, _nothing(e))
+    figures = {
+        "curves": _curves(lab["reference"]),
+        "picture": _panel(panel, _about(panel)),
+        "weights": _panel(WeightPanel(np.zeros(1)), WEIGHTS, suffix="2"),
+    }
+    shown = set(lab["knobs"]) & {"rotation", "shift", "scale", "flip", "input_noise"}
+    if shown and load(e.data).image:
+        rows, columns = load(e.data).image
+        shape = {"rows": rows, "columns": columns}
+        figures["inputs"] = _panel(InputPanel(e), INPUTS | shape)
+    parsed = {name: json.loads(pio.to_json(f)) for name, f in figures.items()}
+    watch = _watch(panel, "inputs" in figures)
+    return {"figures": parsed, "watch": watch}
+
+
+def plane(lab: dict) -> dict | None:
+    """Return the empty map of the validation loss over λ × p, if both are knobs.
+
+    Args:
+        lab: what Lab.to_dict returned.
+    Returns: {"figure": Plotly JSON, "x": {"name", "values"}, "y": the same}, or None.
+    """
+    knobs = lab["knobs"]
+    strength = next((name for name in STRENGTHS if name in knobs), None)
+    if strength is None or "dropout" not in knobs:
+        return None
+    low, high = (np.log10(knobs[strength][end]) for end in ("min", "max"))
+    lams = [0.0, *10 ** np.linspace(low, high, LAMS)]
+    rates = np.linspace(knobs["dropout"]["min"], knobs["dropout"]["max"], RATES)
+    axes = {
+        "y": {"name": strength, "values": [float(f"{lam:.1e}") for lam in lams]},
+        "x": {"name": "dropout", "values": rates.round(2).tolist()},
+    }
+    cells = [(lam, p) for lam in axes["y"]["values"] for p in axes["x"]["values"]]
+    empty = pd.DataFrame(cells, columns=[strength, "dropout"])
+    empty = empty.assign(seed=0, val_loss=np.nan)
+    text = "Validation loss over the strength of the penalty and the dropout rate."
+    figure = plots.heatmap(
+        empty, "dropout", strength, "val_loss", description=text, mark=None
+    )
+    return axes | {"figure": json.loads(pio.to_json(figure))}
+
+
+def _nothing(e):
+    """A network that has not been trained yet."""
+    data = load(e.data)
+    shape = (data.classes,) if data.task == "multiclass" else ()
+    return lambda X: np.zeros((len(X), *shape))
+
+
+def _curves(reference):
+    run = pd.DataFrame(reference).assign(seed=0)
+    frame = pd.concat([run.assign(run=YOURS), run.assign(run=BOOKS)])
+    figure = plots.curves(frame, by="run", description="Loss against epoch.")
+    own, book, key = figure.data[:2], figure.data[2:4], figure.data[4:]
+    for trace in book:  # broad and pale, to be seen below a curve that lands on it
+        trace.line.update(color=plots.NEUTRAL, width=6)
+        trace.opacity = 0.4
+    pins = [
+        go.Scatter(mode="lines", line={"color": color, "width": 1.5}, visible=False)
+        for color in plots.PALETTE[1 : PINS + 1]
+    ]
+    return go.Figure([*book, *pins, *own, *key], figure.layout)
+
+
+def _panel(panel, meta, suffix=""):
+    """A panel of the lab as a figure of its own."""
+    layout = {
+        "xaxis": {**panel.layout[f"xaxis{suffix}"], "domain": [0, 1], "anchor": "y"},
+        "yaxis": {**panel.layout[f"yaxis{suffix}"], "anchor": "x"},
+        "annotations": [panel.note | {"xref": "paper", "yref": "paper"}],
+    }
+    kept = {k: v for k, v in panel.layout.items() if k in ("coloraxis", "barmode")}
+    figure = go.Figure(panel.traces, layout | kept)
+    figure.update_traces(xaxis="x", yaxis="y")
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        axis.automargin = True
+    margin = {"t": 44, "l": 8, "r": 12, "b": 8}
+    return figure.update_layout(height=HEIGHT, margin=margin, meta=meta)
+
+
+def _about(panel):
+    """What web/lab must know to draw it."""
+    about = {"kind": KINDS[type(panel)], "description": "What the network computes."}
+    if isinstance(panel, ImagePanel):
+        colors = {"wrong": plots.PALETTE[1], "right": plots.NEUTRAL}
+        return about | colors | {"labels": np.asarray(panel.labels).tolist()}
+    if isinstance(panel, SharePanel):
+        return about | {"labels": panel.points.y.tolist()}
+    return about
+
+
+def _watch(panel, inputs):
+    """What the worker sends back beside the curves."""
+    watch = {"augmented": IMAGES} if inputs else {}
+    if isinstance(panel, RegionPanel):
+        return watch | {"grid": True}
+    if isinstance(panel, ImagePanel):
+        return watch | {"validation": IMAGES}
+    return watch | {"validation": len(panel.points.y)}

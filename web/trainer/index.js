@@ -1,0 +1,5 @@
+// For tests and benchmarks: the trainer without its worker.
+export { unpack } from "./data.js";
+export { chooseEngine } from "./engines.js";
+export { check } from "./experiment.js";
+export { Trainer } from "./trainer.js";

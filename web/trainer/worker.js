@@ -1,0 +1,139 @@
+// Trains off the main thread. One run at a time; it takes messages between slices.
+//
+// In: {type: "start", engine}, {type: "data", name, packed},
+//     {type: "run", id, experiment, keep, watch}: train to the end, from the initial
+//       weights or, with keep, from the present ones; watch = {points, validation,
+//       augmented} asks for predictions at points [n · features], of the first
+//       `validation` validation examples, and for that many augmented images,
+//     {type: "cell", id, experiment}: train to the end and send the last record alone,
+//     {type: "pause"}, {type: "resume"}, {type: "drawn"}: a frame is on show.
+// Out: {type: "engine", name}, {type: "frame", id, records, status, kept, views}, of
+//     which no more than one, and a run's last, are on their way,
+//     {type: "cell", id, record}, {type: "error", id, message}. The records of a run come in order, each once.
+import { unpack } from "./data.js";
+import { chooseEngine } from "./engines.js";
+import { Trainer } from "./trainer.js";
+
+const SLICE = 12; // ms of training between two looks at the messages
+const FRAME = 60; // ms between two frames of one run
+const FOLLOW = 250; // ms: a run that will be over by then is not cut short
+const data = {};
+let engine, trainer, wanted, sent, running = null, paused = false, awake = false, drawing = false;
+
+const now = () => performance.now();
+const channel = new MessageChannel();
+const turn = () =>
+  new Promise((resolve) => {
+    channel.port1.onmessage = resolve;
+    channel.port2.postMessage(null);
+  });
+
+function begin({ id, experiment, keep, watch }) {
+  const may = keep && trainer?.fits(experiment) && trainer.status !== "diverged";
+  if (trainer?.fits(experiment)) trainer.set(experiment);
+  else trainer = new Trainer(engine, experiment, data[experiment.data]);
+  if (!may) trainer.reset();
+  else if (trainer.status !== "running") trainer.extend();
+  running = { id, watch, began: now(), epochs: 0, records: [], shown: 0 };
+}
+
+function frame() {
+  const { id, watch, records } = running;
+  running.records = [];
+  running.shown = now();
+  drawing = true;
+  const { status, kept } = trainer;
+  postMessage({ type: "frame", id, records, status, kept: kept.epoch, views: views(watch) });
+}
+
+function views({ points, validation, augmented } = {}) {
+  const found = { weights: trainer.network.weights() };
+  const { features, validation: held } = trainer.data;
+  if (points) found.points = trainer.predict(points, points.length / features);
+  if (validation) found.validation = trainer.predict(held.X, Math.min(validation, held.n));
+  if (points && trainer.train !== sent) {
+    const { X, y, clean } = (sent = trainer.train);
+    found.training = { X, y, clean };
+  }
+  if (augmented) found.augmented = trainer.augmented(augmented);
+  return found;
+}
+
+// Whether the run at hand should give way to the one that waits
+function yields() {
+  const { began, epochs } = running, gone = now() - began;
+  return gone * (trainer.e.epochs / Math.max(epochs, 1)) > FOLLOW;
+}
+
+function slice() {
+  const end = now() + SLICE;
+  while (trainer.status === "running" && now() < end) {
+    running.records.push(trainer.runEpoch());
+    running.epochs += 1;
+  }
+  const over = trainer.status !== "running";
+  const due = running.shown === 0 || now() - running.shown > FRAME;
+  if (over || (due && !drawing)) frame();
+  if (over) running = null;
+}
+
+async function work() {
+  if (awake) return;
+  awake = true;
+  while ((wanted || running) && !paused) {
+    try {
+      if (wanted && (!running || yields())) {
+        const next = wanted;
+        wanted = null;
+        running = { id: next.id };
+        begin(next);
+      }
+      slice();
+    } catch (error) {
+      postMessage({ type: "error", id: running?.id, message: error.message });
+      running = trainer = null;
+    }
+    await turn();
+  }
+  awake = false;
+}
+
+const HANDLERS = {
+  async start({ engine: name }) {
+    engine = await chooseEngine(name);
+    postMessage({ type: "engine", name: engine.name });
+    work();
+  },
+  data({ name, packed }) {
+    data[name] = unpack(packed);
+  },
+  run(message) {
+    wanted = message;
+    paused = false;
+    if (engine) work();
+  },
+  pause() {
+    paused = true;
+  },
+  resume() {
+    paused = false;
+    work();
+  },
+  drawn() {
+    drawing = false;
+  },
+  cell({ id, experiment }) {
+    const one = new Trainer(engine, experiment, data[experiment.data]);
+    const records = [];
+    while (one.status === "running") records.push(one.runEpoch());
+    postMessage({ type: "cell", id, record: records[one.kept.epoch - 1] ?? records.at(-1) });
+  },
+};
+
+onmessage = async ({ data: message }) => {
+  try {
+    await HANDLERS[message.type](message);
+  } catch (error) {
+    postMessage({ type: "error", id: message.id, message: error.message });
+  }
+};
