@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils import Experiment, fit, training
+from utils import Augment, Experiment, fit, training
 from utils.data import load
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=4)
@@ -82,3 +82,9 @@ def test_one_member_too_large_says_so(monkeypatch):
     monkeypatch.setattr(training, "Ensemble", full)
     with pytest.raises(torch.OutOfMemoryError, match="full"):
         fit(BASE)
+
+
+def test_frame_shows_an_augmentation_that_varies():
+    images = BASE.replace(data="digits", epochs=1)
+    runs = fit(images.grid(augment=[None, {"rotation": 5}]))
+    assert runs.frame()["augment"].tolist() == [None, Augment(rotation=5)]

@@ -1,6 +1,5 @@
 """Finished runs: their networks, and their curves as tidy tables."""
 
-import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ class Runs(Sequence):
 
     def _labels(self):
         """One dict per run: number, name, seed and every field that varies."""
-        fields = [dataclasses.asdict(run.experiment) for run in self._runs]
+        fields = [vars(run.experiment) for run in self._runs]
         varies = [k for k in fields[0] if any(f[k] != fields[0][k] for f in fields)]
         keys = list(dict.fromkeys([*varies, "seed"]))
         return [

@@ -49,13 +49,16 @@ class PlainLoop:
 
     def epoch(self):
         self.model.train()
-        for batch in self.loader:
-            X, y = (tensor.to(self.device) for tensor in batch)
+        for X, y in self.batches():
             loss = self.loss(self.model(X), y) + self.penalty()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
         return self.evaluation() if self.evaluates else None
+
+    def batches(self):
+        for batch in self.loader:
+            yield tuple(tensor.to(self.device) for tensor in batch)
 
     def penalty(self):
         weights = [m.weight for m in self.model if isinstance(m, nn.Linear)]
@@ -71,6 +74,18 @@ class PlainLoop:
             right = ((logits >= 0) == (y == 1)).double().mean()
             values += [float(self.loss(logits, y)), float(right)]
         return values
+
+
+class BareLoop(PlainLoop):
+    """The same without a DataLoader and without evaluation: what torch itself takes."""
+
+    def __init__(self, experiment):
+        super().__init__(experiment, evaluate=False)
+
+    def batches(self):
+        X, y = self.sets[0]
+        for rows in torch.randperm(len(X)).split(self.e.batch_size):
+            yield X[rows], y[rows]
 
 
 class ScikitLearn:

@@ -54,6 +54,13 @@ export class Trainer {
 
   // Train one epoch; returns {epoch, train_loss, train_accuracy, val_loss, val_accuracy}.
   runEpoch() {
+    this.trainEpoch();
+    const record = { epoch: this.epoch, ...this.scores() };
+    this.judge(record);
+    return record;
+  }
+
+  trainEpoch() {
     const { e, network } = this;
     const order = permutation(e.seed, PURPOSE.ORDER, this.epoch, e.n_train);
     const noisy = e.augment && Object.values(e.augment).some(Boolean);
@@ -67,9 +74,6 @@ export class Trainer {
       this.update(this.epoch * this.steps + s + 1);
     }
     this.epoch += 1;
-    const record = { epoch: this.epoch, ...this.scores() };
-    this.judge(record);
-    return record;
   }
 
   // The batch into the network's input rows, changed where augmentation is on
