@@ -82,6 +82,9 @@ class BareLoop(PlainLoop):
     def __init__(self, experiment):
         super().__init__(experiment, evaluate=False)
 
+    def penalty(self):
+        return 0.0
+
     def batches(self):
         X, y = self.sets[0]
         for rows in torch.randperm(len(X)).split(self.e.batch_size):
