@@ -18,8 +18,9 @@ lab: .venv/ready
 book: .venv/ready web/build/ready
 	$(BIN)/jupyter-book build . --all -n -W --keep-going
 
+# Two workers, each with files of its own: a notebook's cells run in order.
 test: .venv/ready browser book
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 execute: .venv/ready
 	$(BIN)/python -m utils.execute
