@@ -23,7 +23,7 @@ def _changed(number):
     """A number off by 0.1 %, or by one where it is whole."""
     if isinstance(number, int):
         return number + 1
-    return number * 1.001 + 0.001
+    return number + 0.001 * max(1, abs(number))
 
 
 def _changed_text(match):
