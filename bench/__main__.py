@@ -26,7 +26,7 @@ def print_table(name, rows):
     print(name)
     for measure, row in rows.items():
         target = f"target {row['target']}" if row.get("target") else ""
-        print(f"  {measure:<44}{row['value']:>9.1f} {row['unit']:<10}{target}".rstrip())
+        print(f"  {measure:<44}{row['value']:>9.2f} {row['unit']:<10}{target}".rstrip())
 
 
 main(sys.argv[1:])

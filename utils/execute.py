@@ -4,6 +4,7 @@ python -m utils.execute                 every chapter, then book/claims.md
 python -m utils.execute book/X.ipynb    that chapter, then book/claims.md
 """
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -56,9 +57,16 @@ def clean(notebook: nbformat.NotebookNode) -> None:
             output.get("data", {}).pop(WIDGET, None)
 
 
+def chapters() -> list[Path]:
+    """Return the notebooks in the order of `_toc.yml`: the last reads the others."""
+    toc = (BOOK.parent / "_toc.yml").read_text("utf-8")
+    files = [BOOK.parent / f"{name}.ipynb" for name in re.findall(r"file: (\S+)", toc)]
+    return [file for file in files if file.exists()]
+
+
 def main(names: list[str]) -> None:
     """Execute the named chapters, or all, and write the table of claims."""
-    paths = [Path(name) for name in names] or sorted(BOOK.glob("*.ipynb"))
+    paths = [Path(name) for name in names] or chapters()
     for path in paths:
         print(f"{path.name}: {execute(path):.1f} s", flush=True)
     write_claims(BOOK)
