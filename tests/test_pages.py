@@ -81,8 +81,12 @@ def stored(name, mime):
     return sum(mime in output.get("data", {}) for output in outputs)
 
 
+# Text in the colour of the page; a heat map prints its values in black.
+TEXT = "svg :is(.xtick, .ytick, .infolayer) text"
+
+
 def color_of(canvas):
-    return canvas.locator("svg text").first.evaluate("e => getComputedStyle(e).fill")
+    return canvas.locator(TEXT).first.evaluate("e => getComputedStyle(e).fill")
 
 
 @every_page
@@ -143,9 +147,10 @@ def test_figures_follow_the_theme(page, base_url, name):
     canvases = read(page, f"{base_url}/{name}.html")
     light = [color_of(canvas) for canvas in canvases]
     page.emulate_media(color_scheme="dark")
-    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    theme = page.locator("html")
+    expect(theme).to_have_attribute("data-theme", "dark", timeout=20_000)
     for canvas, before in zip(canvases, light, strict=True):
-        text = canvas.locator("svg text").first
+        text = canvas.locator(TEXT).first
         expect(text).not_to_have_css("fill", before)
 
 
@@ -181,7 +186,7 @@ def test_theme_switch_redraws(page, base_url):
     canvas = read(page, f"{base_url}/{figures[0]}.html")[0]
     before = color_of(canvas)
     page.locator(".theme-switch-button:visible").click()
-    expect(canvas.locator("svg text").first).not_to_have_css("fill", before)
+    expect(canvas.locator(TEXT).first).not_to_have_css("fill", before)
 
 
 def test_site_opens_at_the_first_page(page, base):
