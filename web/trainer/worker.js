@@ -9,6 +9,7 @@
 //     {type: "pause"}, {type: "resume"}, {type: "drawn"}: a frame is on show.
 // Out: {type: "engine", name}, {type: "frame", id, records, status, kept, views}, of
 //     which no more than one, and a run's last, are on their way,
+//     views = null but for the last frame of a run and some on the way,
 //     {type: "cell", id, record}, {type: "error", id, message}. The records of a run come in order, each once.
 import { unpack } from "./data.js";
 import { chooseEngine } from "./engines.js";
@@ -16,6 +17,7 @@ import { Trainer } from "./trainer.js";
 
 const SLICE = 12; // ms of training between two looks at the messages
 const FRAME = 60; // ms between two frames of one run
+const PANELS = 300; // ms between two frames that carry more than the curves
 const FOLLOW = 250; // ms: a run that will be over by then is not cut short
 const data = {};
 let engine, trainer, wanted, sent, running = null, paused = false, awake = false, drawing = false;
@@ -34,7 +36,7 @@ function begin({ id, experiment, keep, watch }) {
   else trainer = new Trainer(engine, experiment, data[experiment.data]);
   if (!may) trainer.reset();
   else if (trainer.status !== "running") trainer.extend();
-  running = { id, watch, began: now(), epochs: 0, records: [], shown: 0 };
+  running = { id, watch, began: now(), epochs: 0, records: [], shown: 0, full: now() };
 }
 
 function frame() {
@@ -43,7 +45,10 @@ function frame() {
   running.shown = now();
   drawing = true;
   const { status, kept } = trainer;
-  postMessage({ type: "frame", id, records, status, kept: kept.epoch, views: views(watch) });
+  const full = status !== "running" || now() - running.full > PANELS;
+  if (full) running.full = now();
+  const seen = full ? views(watch) : null;
+  postMessage({ type: "frame", id, records, status, kept: kept.epoch, views: seen });
 }
 
 function views({ points, validation, augmented } = {}) {
