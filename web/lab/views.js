@@ -2,6 +2,7 @@
 // from the build (utils/page_lab.py) with the book's style; here they get their numbers.
 
 const PINS = 4;
+const MARKED = 300; // training points on show
 
 export class Views {
   // figures: {curves, picture, weights, inputs}; canvases by the same names
@@ -121,14 +122,18 @@ const DRAW = {
   },
 };
 
-// The training points, by class, and those whose label is not their own
-function mark({ data }, { X, y, clean }) {
+// The training points, by class, and those whose label is not their own; of many, some:
+// each is an element of the page, and a thousand take it a tenth of a second.
+function mark({ data, layout }, { X, y, clean }) {
   const classes = [data[1], data[2], data[3]].map((trace) => Object.assign(trace, { x: [], y: [] }));
   const put = (trace, i) => {
     trace.x.push(X[2 * i]);
     trace.y.push(X[2 * i + 1]);
   };
-  y.forEach((label, i) => {
+  const [note] = layout.annotations, some = y.length > MARKED;
+  const what = some ? `${MARKED} of ${y.length} training points` : "training points";
+  note.text = note.text.replace(/, .*?<br>/, `, ${what}<br>`);
+  y.slice(0, MARKED).forEach((label, i) => {
     put(classes[label], i);
     if (label !== clean[i]) put(classes[2], i);
   });

@@ -10,12 +10,14 @@
 // Out: {type: "engine", name}, {type: "frame", id, records, status, kept, views}, of
 //     which no more than one, and a run's last, are on their way,
 //     views = null but for the last frame of a run and some on the way,
-//     {type: "cell", id, record}, {type: "error", id, message}. The records of a run come in order, each once.
+//     {type: "cell", id, record}, {type: "error", id, message}. The records of a run come
+//     in order, each once.
 import { unpack } from "./data.js";
 import { chooseEngine } from "./engines.js";
 import { Trainer } from "./trainer.js";
 
 const SLICE = 12; // ms of training between two looks at the messages
+const FIRST = 4; // ms of it before a run's first frame
 const FRAME = 60; // ms between two frames of one run
 const PANELS = 300; // ms between two frames that carry more than the curves
 const FOLLOW = 250; // ms: a run that will be over by then is not cut short
@@ -71,7 +73,7 @@ function yields() {
 }
 
 function slice() {
-  const end = now() + SLICE;
+  const end = now() + (running.shown ? SLICE : FIRST);
   while (trainer.status === "running" && now() < end) {
     running.records.push(trainer.runEpoch());
     running.epochs += 1;
