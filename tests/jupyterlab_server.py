@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 
+from utils.mimetypes import LAB
+
 START_SECONDS = 90
 STOP_SECONDS = 20
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -170,8 +172,8 @@ _APPEND_CELL = """async code => {
   await jupyterapp.commands.execute("notebook:insert-cell-below");
   content.activeCell.model.sharedModel.setSource(code);
 }"""
-_LABS = """cell => cell.model.outputs.toJSON()
-  .flatMap(output => output.data?.["application/vnd.regularization.lab+json"] ?? [])"""
+_LABS = f"""cell => cell.model.outputs.toJSON()
+  .flatMap(output => output.data?.["{LAB}"] ?? [])"""
 _SHOW_LAB = f"""async () => {{
   const content = jupyterapp.shell.currentWidget.content;
   const first = ({_CELLS}).find(cell => ({_LABS})(cell).length);

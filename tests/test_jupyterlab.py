@@ -33,6 +33,8 @@ BUSY_CELL = """\
 import pathlib, time
 while pathlib.Path("busy").exists():
     time.sleep(0.1)"""
+RUNNING = """[...document.querySelectorAll(".jp-InputPrompt")]
+  .filter(prompt => prompt.innerText.includes("*")).length"""
 LAB_THREADS = """\
 import threading
 print(sum(thread.name == "lab" for thread in threading.enumerate()))"""
@@ -113,8 +115,7 @@ def test_the_chapters_lab_lands_on_what_fit_computes(page, address):
     name, knob = next(iter(data["knobs"].items()))
     for key, value in (("End", knob["max"]), ("Home", knob["value"])):
         slider(page, name).press(key)
-        run = fit(base.replace(**{name: value}))[0]
-        wait_for_curve(page, lambda drawn, run=run: drawn == close(run))
+        assert_curve(page, base.replace(**{name: value}))
 
 
 def test_knobs_and_choices_answer_while_a_cell_runs(page, address, folder):
@@ -127,14 +128,14 @@ def test_knobs_and_choices_answer_while_a_cell_runs(page, address, folder):
         wait_for_state(page, "ready")
         base = Experiment(n_train=40, hidden=(8,), epochs=6, dropout=0.9)
         slider(page, "dropout").press("End")
-        wait_for_curve(page, lambda drawn: drawn == close(fit(base)[0]))
+        assert_curve(page, base)
         base = base.replace(optimizer="sgd")
         page.locator(".lab-optimizer select").select_option("SGD")
-        wait_for_curve(page, lambda drawn: drawn == close(fit(base)[0]))
+        assert_curve(page, base)
         base = base.replace(batch_norm=True)
         page.locator(".lab-batch_norm button", has_text="on").click()
-        wait_for_curve(page, lambda drawn: drawn == close(fit(base)[0]))
-        wait_for_running(page, 1)
+        assert_curve(page, base)
+        assert page.evaluate(RUNNING) == 1
     finally:
         (folder / "busy").unlink()
     wait_for_running(page, 0)
@@ -142,12 +143,12 @@ def test_knobs_and_choices_answer_while_a_cell_runs(page, address, folder):
 
 def wait_for_running(page, count):
     """Until so many cells run; the kernel's own status flickers."""
-    stars = "[...document.querySelectorAll('.jp-InputPrompt')].map(p => p.innerText)"
-    page.wait_for_function(f"{stars}.filter(t => t.includes('*')).length === {count}")
+    page.wait_for_function(f"{RUNNING} === {count}")
 
 
-def close(run):
-    return pytest.approx(run.history["val_loss"], rel=1e-6)
+def assert_curve(page, experiment):
+    expected = pytest.approx(fit(experiment)[0].history["val_loss"], rel=1e-6)
+    assert wait_for_curve(page, lambda drawn: drawn == expected) == expected
 
 
 def test_pause_and_the_end_of_the_thread(page, address):

@@ -15,9 +15,10 @@ from tests import reference
 from utils import Augment, Experiment, fit, lab_figure
 from utils import lab as lab_module
 from utils.data import load, training_set
-from utils.lab import MIME, VIEW, Lab
+from utils.lab import Lab
 from utils.lab_knobs import AUGMENT, NAMES, label
 from utils.lab_panels import first_inputs
+from utils.mimetypes import LAB, WIDGET
 from utils.random import Purpose, permutations
 from utils.sphinx_ext import find_problem, render_lab
 
@@ -698,8 +699,8 @@ def test_a_browser_that_falls_behind_is_not_sent_more(lab, monkeypatch):
 
 def test_the_stored_output(lab):
     bundle = lab._repr_mimebundle_()
-    assert set(bundle) == {VIEW, MIME, "text/plain"}
-    data = bundle[MIME]
+    assert set(bundle) == {WIDGET, LAB, "text/plain"}
+    data = bundle[LAB]
     run = history()
     expected = [float(f"{value:.7g}") for value in run["val_loss"]]
     assert list(data) == ["version", "experiment", "knobs", "reference", "description"]
@@ -733,7 +734,7 @@ def test_a_choice_in_the_stored_output(make_lab):
             "value": False,
         },
     }
-    assert find_problem(MIME, data) is None
+    assert find_problem(LAB, data) is None
     assert "<td>choice of sgd, adam</td>" in render_lab(data)
     assert "<td>choice of off, on</td>" in render_lab(data)
 
@@ -749,7 +750,7 @@ def test_a_choice_in_the_stored_output(make_lab):
 def test_a_malformed_choice_is_told_by_its_key(make_lab, change, problem):
     data = make_lab(optimizer=("sgd", "adam")).to_dict()
     data["knobs"]["optimizer"] |= change
-    assert problem in find_problem(MIME, data)
+    assert problem in find_problem(LAB, data)
 
 
 def test_every_knob_has_a_name_in_plain_words():
@@ -772,7 +773,7 @@ def test_the_table(make_lab):
 def test_the_output_is_the_same_every_time(make_lab):
     first, second = (make_lab(l2=(1e-6, 1.0))._repr_mimebundle_() for _ in range(2))
     for bundle in (first, second):
-        bundle.pop(VIEW)
+        bundle.pop(WIDGET)
     assert first == second
     assert " at 0x" not in first["text/plain"]
 

@@ -151,7 +151,7 @@ def test_choices_and_image_knobs(open_lab):
         DIGITS, rotation=(0, 45), batch_norm=(False, True), n_train=(20, 100)
     )
     finished(lab)
-    put(lab, "rotation", 36)
+    put(lab, "rotation", 180)
     put(lab, "n_train", 20)
     lab.locator("select[name=batch_norm]").select_option("true")
     turned = with_values(DIGITS, {"rotation": 18, "n_train": 40, "batch_norm": True})
@@ -189,16 +189,8 @@ def test_the_address_restores_a_setting(open_lab, page):
     assert_shows(lab, wanted)
     put(lab, "l2", 0)
     finished(lab)
-    assert (
-        dict(re.findall(r"(\w+)=([\w.]+)", page.url))
-        == {
-            "lab": "1",
-            "l2": "0",
-            "dropout": "0.5",
-            "seed": "3",
-        }
-        or "l2" not in page.url
-    )
+    found = dict(re.findall(r"(\w+)=([\w.]+)", page.url))
+    assert found == {"lab": "1", "dropout": "0.5", "seed": "3"}
     page.reload()
     assert_shows(page.locator(".lab"), wanted.replace(l2=0))
 

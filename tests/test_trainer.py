@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_engine import KNOBS as ENGINE_KNOBS
 from utils import Augment, Experiment, fit
 from utils.experiment import DATA
 from utils.page_data import pack
@@ -19,7 +20,6 @@ METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 ENGINES = ("wasm", "javascript")
 
 WORKED = Experiment(data="ring", n_train=None, label_noise=0)
-SGD = {"optimizer": "sgd", "lr": 0.05}
 LONG = {
     "plain": {},
     "dropout": {"dropout": 0.5},
@@ -37,24 +37,8 @@ BASES = {
     "diabetes": Experiment(data="diabetes", epochs=6),
     "breast_cancer": Experiment(data="breast_cancer", epochs=6),
 }
-KNOBS = {
-    "plain": {},
-    "linear": {"hidden": ()},
-    "deep": {"hidden": (7, 6, 5)},
-    "tanh": {"activation": "tanh"},
+KNOBS = ENGINE_KNOBS | {
     "selu": {"activation": "selu", "dropout": 0.3},
-    "sgd": SGD,
-    "momentum": {**SGD, "momentum": 0.9, "l1": 1e-3},
-    "decay": {"weight_decay": 0.1},
-    "penalized biases": {"l2": 0.01, "penalize_bias": True, "batch_norm": True},
-    "dropout first": {"dropout": 0.5, "dropout_at": "before_norm", "batch_norm": True},
-    "dropout last": {"dropout": 0.5, "dropout_at": "last"},
-    "input dropout": {"dropout_input": 0.2},
-    "dropconnect": {"dropconnect": 0.3},
-    "activation noise": {"activation_noise": 0.2},
-    "odd batch": {"batch_size": 7},
-    "initial scale": {"init_scale": 2},
-    "label noise": {"label_noise": 0.5},
     "seed": {"seed": 4_000_000_000},
     "patience": {"patience": 2, "epochs": 30, "lr": 0.05},
 }

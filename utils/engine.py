@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from utils import random
 from utils.data import load, training_set
 from utils.experiment import Experiment
-from utils.layers import warp
+from utils.layers import augment
 from utils.network import Network, layout
 from utils.optimizer import Optimizer
 from utils.random import Purpose
@@ -370,16 +370,9 @@ class Ensemble:
         return x
 
     def _augmented(self, x, u):
-        members, n, _ = x.shape
-        spread, amounts = 2 * u - 1, self.augment[:, None]  # [members, n or 1, …]
-        rotation, right, down, size = (
-            (amounts[..., [0, 1, 1, 2]] * spread[..., :4]).flatten(0, 1).T
-        )
-        mirror = (u[..., 4] < amounts[..., 3]).flatten()
-        images = x.reshape(members * n, *self.data.image)
-        return warp(images, rotation, right, down, 1 + size, mirror).view(
-            members, n, -1
-        )
+        images = x.reshape(-1, *self.data.image)
+        amounts = self.augment[:, None].expand(-1, x.shape[1], -1)
+        return augment(images, amounts.flatten(0, 1), u.flatten(0, 1)).view(x.shape)
 
     def _target(self, y):
         """What a perfect network would give: probabilities, or the targets."""

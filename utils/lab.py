@@ -19,18 +19,17 @@ from utils.engine import choose_device
 from utils.experiment import Experiment
 from utils.lab_controls import Controls
 from utils.lab_figure import LabFigure, number_names
-from utils.lab_knobs import AUGMENT, option_text, parse_knobs, short_label, value_of
+from utils.lab_knobs import option_text, parse_knobs, short_label, value_of
 from utils.lab_layout import answer_at_once, close_all, lay_out
+from utils.lab_panels import INPUT_KNOBS
 from utils.lab_run import CURVES, LiveRun
+from utils.mimetypes import LAB, WIDGET
 from utils.runs import fit
 
-VIEW = "application/vnd.jupyter.widget-view+json"
-MIME = "application/vnd.regularization.lab+json"
 DIGITS = 7
 TABLE_ROWS = 10
 JOIN_SECONDS = 10
 READY = "press Play or move a slider"
-INPUT_KNOBS = {*AUGMENT, "input_noise", "dropout_input"}
 
 _open: list["Lab"] = []
 
@@ -121,8 +120,8 @@ class Lab:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         """The widget for JupyterLab, the lab's data for the page, a table for both."""
-        view = self.widget._repr_mimebundle_()[VIEW]
-        return {VIEW: view, MIME: self.to_dict(), "text/plain": repr(self)}
+        view = self.widget._repr_mimebundle_()[WIDGET]
+        return {WIDGET: view, LAB: self.to_dict(), "text/plain": repr(self)}
 
     # What the reader's clicks do; on whatever thread they arrive.
 

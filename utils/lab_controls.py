@@ -4,8 +4,6 @@ Everything is a slider, a number box, a menu or a ToggleButton, which report a v
 Button's click would wait until the running cell has ended.
 """
 
-import math
-
 import ipywidgets as widgets
 
 from utils.experiment import Experiment
@@ -164,7 +162,7 @@ def _slider(knob):
         slider = widgets.SelectionSlider(options=options, value=knob.value)
     else:
         kind = widgets.IntSlider if knob.whole else widgets.FloatSlider
-        slider = kind(knob.value, min=knob.low, max=knob.high, step=_step(knob))
+        slider = kind(knob.value, min=knob.low, max=knob.high, step=knob.step)
     return _describe(slider.add_class(f"lab-{knob.name}"), _heading(knob.label))
 
 
@@ -181,12 +179,6 @@ def _menu(choice):
     else:
         menu.style.button_width = f"{width:g}em"
     return menu.add_class(f"lab-{choice.name}")
-
-
-def _step(knob):
-    """About a hundred steps, each a power of ten."""
-    step = 10.0 ** math.floor(math.log10((knob.high - knob.low) / 50))
-    return max(1, int(step)) if knob.whole else step
 
 
 def _short(value):

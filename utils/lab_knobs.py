@@ -75,12 +75,26 @@ class Knob:
         return isinstance(self.low, int)
 
     @property
+    def step(self) -> float:
+        """How far a linear slider moves: about a hundredth, a power of ten."""
+        step = 10.0 ** math.floor(math.log10((self.high - self.low) / 50))
+        return max(1, int(step)) if self.whole else step
+
+    @property
     def steps(self) -> list[float]:
-        """The values of a logarithmic slider: ten a decade, 0 first where allowed."""
-        grid = (float(f"{10 ** (k / 10):.2g}") for k in _tenths(self.low, self.high))
-        inside = {v for v in grid if self.low < v < self.high}
-        zero = set() if self.name in POSITIVE else {0.0}
-        return sorted({self.low, self.high, self.value} | inside | zero)
+        """The values of its slider, in order; the experiment's own is among them.
+
+        A logarithmic one has ten a decade, and 0 first where that is allowed.
+        """
+        if self.scale == "log":
+            tenths = _tenths(self.low, self.high)
+            grid = {float(f"{10 ** (k / 10):.2g}") for k in tenths}
+            grid |= set() if self.name in POSITIVE else {0.0}
+        else:
+            count = round((self.high - self.low) / self.step)
+            grid = {float(f"{self.low + k * self.step:.6g}") for k in range(count)}
+        inside = {v for v in grid if v == 0 or self.low < v < self.high}
+        return sorted({self.low, self.high, self.value} | inside)
 
     def to_dict(self) -> dict:
         """What the page needs to know of it."""

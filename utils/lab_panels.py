@@ -5,6 +5,7 @@ figure it becomes part of, `draw` changes the traces and the note.
 """
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,7 +13,8 @@ import torch
 
 from utils import plots, random
 from utils.data import load, training_set
-from utils.layers import dropout, warp
+from utils.lab_knobs import AUGMENT
+from utils.layers import augment, dropout
 from utils.random import Purpose
 
 GRID = 60
@@ -20,6 +22,7 @@ IMAGES, IMAGE_COLUMNS, CAPTION = 10, 5, 4
 SEEN = "training images as they are,<br>and as the network sees them in its first step"
 BINS, SHARES = 41, 20
 CLASS_MARKS = "●", "◆"
+INPUT_KNOBS = {*AUGMENT, "input_noise", "dropout_input"}
 _INPUT_FIELDS = (
     "seed",
     "n_train",
@@ -244,24 +247,11 @@ def first_inputs(experiment, count):
 
     if e.augment is not None:
         u = draw(random.uniforms, Purpose.AUGMENT, 5)
-        x = _augmented(x.view(n, *load(e.data).image), e.augment, u).view(n, -1)
+        amounts = torch.tensor([astuple(e.augment)], dtype=x.dtype)
+        x = augment(x.view(n, *load(e.data).image), amounts, u).view(n, -1)
     x = x + e.input_noise * draw(random.normals, Purpose.INPUT_NOISE, x.shape[1])
     u = draw(random.uniforms, Purpose.DROPOUT, x.shape[1])
     return plain.numpy(), dropout(x, e.dropout_input, u).numpy()
-
-
-def _augmented(images, amounts, u):
-    """Warp images [n, rows, columns] by uniforms [n, 5], as the engine does."""
-    rotation, right, down, size = (2 * u[:, :4] - 1).T
-    shift = amounts.shift
-    return warp(
-        images,
-        amounts.rotation * rotation,
-        shift * right,
-        shift * down,
-        1 + amounts.scale * size,
-        u[:, 4] < amounts.flip,
-    )
 
 
 class WeightPanel:

@@ -46,6 +46,20 @@ def batch_statistics(h):
     return h.mean(1, keepdim=True), h.var(1, keepdim=True, unbiased=False)
 
 
+def augment(images, amounts, u):
+    """Warp images by uniforms: each change up to its amount, either way.
+
+    Args:
+        images: [n, rows, columns].
+        amounts: rotation, shift, scale and flip of `Augment`, [n or 1, 4].
+        u: uniforms in [0, 1), [n, 5].
+    Returns: [n, rows, columns].
+    """
+    spread = amounts[:, [0, 1, 1, 2]] * (2 * u[:, :4] - 1)
+    rotation, right, down, size = spread.T
+    return warp(images, rotation, right, down, 1 + size, u[:, 4] < amounts[:, 3])
+
+
 def warp(images, rotation, shift_x, shift_y, scale, mirror):
     """Rotate, shift, scale and mirror images, bilinear, zeros outside.
 

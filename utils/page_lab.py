@@ -13,9 +13,11 @@ import plotly.io as pio
 from utils import plots
 from utils.data import load
 from utils.experiment import Experiment
+from utils.lab_knobs import Knob
 from utils.lab_panels import (
     BINS,
     IMAGES,
+    INPUT_KNOBS,
     ImagePanel,
     InputPanel,
     RegionPanel,
@@ -45,23 +47,23 @@ def views(lab: dict) -> dict:
 
     Args:
         lab: what Lab.to_dict returned.
-    Returns: {"figures": {view: Plotly JSON}, "watch": what the worker is to predict}.
+    Returns: {"figures": {view: Plotly JSON}, "watch": what the worker is to predict,
+        "sliders": {knob: {"values": its positions, "whole": if it counts}}}.
     """
     e = Experiment.from_json(json.dumps(lab["experiment"]))
     panel = picture(e, _nothing(e))
     figures = {
-        "curves": _curves(lab["reference"]),
+        "curves": _curves(lab["reference"], plots.UNITS[load(e.data).task]),
         "picture": _panel(panel, _about(panel)),
         "weights": _panel(WeightPanel(np.zeros(1)), WEIGHTS, suffix="2"),
     }
-    shown = set(lab["knobs"]) & {"rotation", "shift", "scale", "flip", "input_noise"}
-    if shown and load(e.data).image:
+    if INPUT_KNOBS & lab["knobs"].keys() and load(e.data).image:
         rows, columns = load(e.data).image
         shape = {"rows": rows, "columns": columns}
         figures["inputs"] = _panel(InputPanel(e), INPUTS | shape)
     parsed = {name: json.loads(pio.to_json(f)) for name, f in figures.items()}
     watch = _watch(panel, "inputs" in figures)
-    return {"figures": parsed, "watch": watch}
+    return {"figures": parsed, "watch": watch, "sliders": _sliders(lab["knobs"])}
 
 
 def plane(lab: dict) -> dict | None:
@@ -92,6 +94,16 @@ def plane(lab: dict) -> dict | None:
     return axes | {"figure": json.loads(pio.to_json(figure))}
 
 
+def _sliders(knobs):
+    """The positions of every slider: those of JupyterLab."""
+    ranges = {
+        name: Knob(name, *(knob[key] for key in ("min", "max", "value")))
+        for name, knob in knobs.items()
+        if "choices" not in knob
+    }
+    return {n: {"values": k.steps, "whole": k.whole} for n, k in ranges.items()}
+
+
 def _nothing(e):
     """A network that has not been trained yet."""
     data = load(e.data)
@@ -99,10 +111,11 @@ def _nothing(e):
     return lambda X: np.zeros((len(X), *shape))
 
 
-def _curves(reference):
+def _curves(reference, unit):
     run = pd.DataFrame(reference).assign(seed=0)
     frame = pd.concat([run.assign(run=YOURS), run.assign(run=BOOKS)])
-    figure = plots.curves(frame, by="run", description="Loss against epoch.")
+    text = "Loss against epoch."
+    figure = plots.curves(frame, by="run", description=text, unit=unit)
     own, book, key = figure.data[:2], figure.data[2:4], figure.data[4:]
     for trace in book:  # broad and pale, to be seen below a curve that lands on it
         trace.line.update(color=plots.NEUTRAL, width=6)
@@ -143,7 +156,7 @@ def _about(panel):
 
 def _watch(panel, inputs):
     """What the worker sends back beside the curves."""
-    watch = {"augmented": IMAGES} if inputs else {}
+    watch = {"inputs": IMAGES} if inputs else {}
     if isinstance(panel, RegionPanel):
         return watch | {"grid": True}
     if isinstance(panel, ImagePanel):

@@ -122,12 +122,10 @@ def render_figure(figure):
     layout = dict(figure["layout"])
     title = layout.pop("title", {}).get("text")
     text = escape(layout["meta"]["description"])
-    height = layout.get("height", plots.TEMPLATE.layout.height)
     return (
         '<figure class="plot">'
         + (f"<figcaption>{escape(title)}</figcaption>" if title else "")
-        + f'<div class="plot-canvas" role="img" aria-label="{text}"'
-        + f' style="min-height:{height:.0f}px"></div>'
+        + _canvas(layout)
         + _script("plot-data", {"data": figure["data"], "layout": layout})
         + _details("Text description", f"<p>{text}</p>")
         + "</figure>"
@@ -174,7 +172,8 @@ def _live(lab):
     """What web/lab fills: the form, the charts, what it has to say."""
     views = page_lab.views(lab)
     canvases = {
-        name: _canvas(name, figure) for name, figure in views["figures"].items()
+        name: _canvas(figure["layout"], f' data-view="{name}"')
+        for name, figure in views["figures"].items()
     }
     curves = canvases.pop("curves")
     return (
@@ -203,23 +202,22 @@ def _box(name, rows):
     return f'<div class="plot-table {name}"><table class="table">{rows}</table></div>'
 
 
-def _canvas(view, figure):
-    height = figure["layout"].get("height", plots.TEMPLATE.layout.height)
-    text = escape(figure["layout"]["meta"]["description"])
+def _canvas(layout, attributes=""):
+    """Where a figure of that layout is drawn, as high as it will be."""
+    height = layout.get("height", plots.TEMPLATE.layout.height)
+    text = escape(layout["meta"]["description"])
     return (
-        f'<div class="plot-canvas" data-view="{view}" role="img" aria-label="{text}"'
+        f'<div class="plot-canvas" role="img" aria-label="{text}"{attributes}'
         f' style="min-height:{height:.0f}px"></div>'
     )
 
 
 def _map(plane):
-    text = escape(plane["figure"]["layout"]["meta"]["description"])
     return (
         _script("lab-map", plane)
         + '<div class="lab-plane">'
         + '<p class="lab-fill"><output name="map" role="status"></output></p>'
-        + '<div class="plot-canvas" data-plane hidden role="img" '
-        + f'aria-label="{text}"></div>'
+        + _canvas(plane["figure"]["layout"], " data-plane hidden")
         + _details("The map as a table", _box("lab-cells", ""))
         + "</div>"
     )

@@ -1,5 +1,5 @@
 // The form of a lab: a labelled input for each knob, and what one can do with a run.
-import { steps, text } from "./experiment.js";
+import { text } from "./experiment.js";
 
 const element = (tag, attributes = {}, ...children) => {
   const made = Object.assign(document.createElement(tag), attributes);
@@ -11,7 +11,7 @@ const element = (tag, attributes = {}, ...children) => {
 // between two, and stays as it is until the slider moves.
 class Slider {
   constructor(name, knob, id) {
-    this.values = steps({ ...knob, name });
+    this.values = knob.values;
     const ends = { min: 0, max: this.values.length - 1, step: 1 };
     this.input = element("input", { type: "range", name, id, ...ends });
     this.input.addEventListener("input", () => (this.put = undefined));

@@ -4,13 +4,16 @@ import { Client } from "./client.js";
 import { Controls } from "./controls.js";
 import { Plane } from "./plane.js";
 import { apply, text } from "./experiment.js";
-import { link, read, restore, write } from "./url.js";
+import { link, read as readUrl, restore, write } from "./url.js";
 import { Views } from "./views.js";
 
-const WHOLE = ["seed", "n_train", "batch_size", "patience", "epochs"];
 const MOST_EPOCHS = 5000; // of a run that is continued
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const script = document.currentScript.src;
+
+// What the build left in the page under a name, or null
+const read = (root, name) =>
+  JSON.parse(root.querySelector(`script.${name}`)?.textContent ?? "null");
 
 // The points of a figure's decision regions, row by row
 function grid({ data: [{ x, y }] }) {
@@ -18,15 +21,14 @@ function grid({ data: [{ x, y }] }) {
 }
 
 class Lab {
-  constructor(root, number, packed) {
-    const lab = JSON.parse(root.querySelector("script.lab-data").textContent);
-    const views = JSON.parse(root.querySelector("script.lab-views").textContent);
-    const { experiment: base, knobs } = lab, { figures } = views;
+  // lab: what Lab.to_dict in utils/lab.py wrote; packed: its data set
+  constructor(root, number, { experiment: base, knobs }, packed) {
+    const views = read(root, "lab-views"), { figures, sliders } = views;
     const watch = { ...views.watch, points: views.watch.grid && grid(figures.picture) };
-    Object.assign(this, { root, number, base, watch, records: [] });
-    const seed = { label: "seed", min: 0, max: 2 ** 32 - 1, value: base.seed };
+    Object.assign(this, { root, number, base, watch, records: [], task: packed.task });
+    const seed = { label: "seed", min: 0, values: [0, 2 ** 32 - 1], value: base.seed, whole: true };
     this.knobs = Object.fromEntries(Object.entries({ ...knobs, seed }).map(
-      ([name, knob]) => [name, { ...knob, whole: WHOLE.includes(name) }]));
+      ([name, knob]) => [name, { ...knob, ...sliders[name] }]));
     this.first = Object.fromEntries(Object.entries(this.knobs).map(([name, k]) => [name, k.value]));
     this.controls = new Controls(number, this.knobs, {
       change: () => this.change(),
@@ -48,9 +50,9 @@ class Lab {
       error: (message) => this.fail(message),
     });
     this.open();
-    const map = root.querySelector("script.lab-map");
-    if (map) {
-      this.plane = new Plane(root, JSON.parse(map.textContent), packed, this, (settings) => {
+    const plane = this.client.worker && read(root, "lab-map");
+    if (plane) {
+      this.plane = new Plane(root, plane, packed, this, (settings) => {
         this.controls.settings = settings;
         this.change();
       });
@@ -58,7 +60,7 @@ class Lab {
   }
 
   open() {
-    const given = read(this.number);
+    const given = readUrl(this.number);
     const { settings, said } = restore(given ?? {}, this.knobs);
     this.controls.settings = { ...this.first, ...settings };
     this.said = said;
@@ -81,7 +83,6 @@ class Lab {
   train(keep) {
     if (!this.client.worker) return; // no engine runs here: the book's run stands
     this.experiment = apply(this.base, this.controls.settings);
-    this.keep = keep;
     this.started = this.client.run(this.experiment, keep, this.watch);
     this.enter("training");
   }
@@ -107,12 +108,11 @@ class Lab {
   }
 
   async frame(frame) {
-    const fresh = frame.id !== this.shown && !this.keep;
-    if (frame.id !== this.shown && (fresh || this.records.length > MOST_EPOCHS)) this.records = [];
-    this.shown = frame.id;
+    const [next] = frame.records, last = this.records.at(-1)?.epoch ?? 0;
+    const other = next && next.epoch !== last + 1; // it began anew
+    if (other || this.records.length > MOST_EPOCHS) this.records = [];
     this.records.push(...frame.records);
     const over = frame.status !== "running";
-    if (over && frame.status !== "diverged") this.good = this.controls.settings;
     if (over || !calm.matches) await this.draw(frame, over);
     this.client.send("drawn");
     if (over && frame.id === this.started) this.end(frame.status, frame.kept);
@@ -128,12 +128,8 @@ class Lab {
 
   numbers(record) {
     if (!record) return;
-    const put = (name, value) => {
-      const output = this.root.querySelector(`output[name=${name}]`);
-      if (output) output.value = value;
-    };
-    const regression = this.base.data === "diabetes";
-    const share = (v) => (regression ? v.toFixed(4) : `${(100 * v).toFixed(1)}%`);
+    const put = (name, value) => (this.root.querySelector(`output[name=${name}]`).value = value);
+    const share = (v) => (this.task === "regression" ? v.toFixed(4) : `${(100 * v).toFixed(1)}%`);
     put("epoch", record.epoch);
     for (const name of ["train_loss", "val_loss"]) put(name, record[name].toFixed(4));
     put("gap", (record.val_loss - record.train_loss).toFixed(4));
@@ -142,6 +138,7 @@ class Lab {
 
   end(status, kept) {
     if (status === "diverged") return this.diverged();
+    this.good = this.controls.settings;
     const { epoch, train_loss: t, val_loss: v } = this.records.at(-1);
     const numbers = `training loss ${t.toFixed(4)}, validation loss ${v.toFixed(4)}`;
     const stopped = status === "stopped early" ? `stopped early, epoch ${kept} is kept. ` : "";
@@ -221,10 +218,10 @@ function load(name) {
 }
 
 async function wake(root, number) {
-  const { experiment } = JSON.parse(root.querySelector("script.lab-data").textContent);
-  if (experiment.channels.length) return; // convolutions run in JupyterLab
+  const lab = read(root, "lab-data");
+  if (lab.experiment.channels.length) return; // convolutions run in JupyterLab
   try {
-    return new Lab(root, number, await load(experiment.data));
+    return new Lab(root, number, lab, await load(lab.experiment.data));
   } catch (error) {
     root.dataset.state = "error";
     root.querySelector("output[name=message]").value = error.message;

@@ -100,7 +100,8 @@ export class Plane {
     const seconds = (performance.now() - this.began) / 1000;
     const left = this.done ? (seconds / this.done) * (this.total - this.done) : 0;
     this.said.value = over
-      ? `${this.done} networks in ${seconds.toFixed(1)} s, ${this.clients.length} at a time; mean of ${SEEDS} seeds.`
+      ? `${this.done} networks in ${seconds.toFixed(1)} s, ${this.clients.length} at a time; ${
+        this.done === this.total ? `mean of ${SEEDS} seeds` : "not all were trained"}.`
       : `${this.done} of ${this.total} networks, about ${Math.ceil(left)} s left`;
     if (!over) return this.listen();
     this.button.textContent = "Fill the map again";

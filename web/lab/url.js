@@ -14,6 +14,12 @@ export function link(number, changed) {
 export const write = (number, changed) =>
   history.replaceState(history.state, "", link(number, changed));
 
+// The nearest value the knob can take; between 0 and its least λ there is none
+function clamp(value, { min, values, whole }) {
+  const low = value > 0 ? min : values[0];
+  return Math.min(values.at(-1), Math.max(low, whole ? Math.round(value) : value));
+}
+
 // The settings among `given` that make sense, and a sentence for each that does not.
 export function restore(given, knobs) {
   const settings = {}, said = [];
@@ -31,8 +37,7 @@ export function restore(given, knobs) {
         said.push(`${name} = ${raw}: must be a number`);
         continue;
       }
-      const low = knob.scale === "log" && value <= 0 && name !== "lr" ? 0 : knob.min;
-      settings[name] = Math.min(knob.max, Math.max(low, knob.whole ? Math.round(value) : value));
+      settings[name] = clamp(value, knob);
       if (settings[name] !== value) said.push(`${name} = ${raw}: ${settings[name]} is used`);
     }
   }

@@ -1,7 +1,6 @@
 // What a lab draws: curves, what the network computes, its weights. The figures come
 // from the build (utils/page_lab.py) with the book's style; here they get their numbers.
 
-const PINS = 4;
 const MARKED = 300; // training points on show
 
 export class Views {
@@ -11,6 +10,9 @@ export class Views {
     this.canvases = canvases;
     this.reference = reference;
     this.pinned = [];
+    const { data } = figures.curves;
+    this.own = data.filter((trace) => trace.name === "your run"); // training, validation
+    this.slots = data.filter((trace) => trace.visible === false); // for pinned runs
     for (const [name, canvas] of Object.entries(canvases)) window.bookFigures.add(canvas, figures[name]);
   }
 
@@ -22,7 +24,7 @@ export class Views {
 
   // records: of the run at hand, in order
   curves(records, kept, patience) {
-    const [train, val] = this.figures.curves.data.slice(2 + PINS, 4 + PINS);
+    const [train, val] = this.own;
     const x = records.map((r) => r.epoch);
     Object.assign(train, { x, y: records.map((r) => finite(r.train_loss)), visible: true });
     Object.assign(val, { x, y: records.map((r) => finite(r.val_loss)), visible: true });
@@ -32,10 +34,8 @@ export class Views {
   }
 
   pin(records, label) {
-    const { data } = this.figures.curves;
-    const slots = data.slice(2, 2 + PINS);
-    this.pinned = [{ records, label }, ...this.pinned].slice(0, slots.length);
-    slots.forEach((slot, k) => {
+    this.pinned = [{ records, label }, ...this.pinned].slice(0, this.slots.length);
+    this.slots.forEach((slot, k) => {
       const pin = this.pinned[k];
       slot.visible = Boolean(pin);
       if (!pin) return;
@@ -46,7 +46,7 @@ export class Views {
     this.show("curves");
   }
 
-  async panels({ weights, points, validation, augmented, training }) {
+  async panels({ weights, points, validation, inputs, training }) {
     await this.histogram(weights);
     const { picture } = this.figures;
     if (training && points) mark(picture, training);
@@ -55,8 +55,8 @@ export class Views {
       DRAW[picture.layout.meta.kind](picture, seen);
       await this.show("picture");
     }
-    if (augmented && this.figures.inputs) {
-      images(this.figures.inputs, augmented);
+    if (inputs) {
+      images(this.figures.inputs, inputs);
       await this.show("inputs");
     }
   }
@@ -139,15 +139,12 @@ function mark({ data, layout }, { X, y, clean }) {
   });
 }
 
-// The lower row of a mosaic: images as the network sees them
-function images(figure, seen) {
+// A mosaic of two rows: images as they are, and as the network sees them
+function images(figure, { plain, seen }) {
   const { rows, columns } = figure.layout.meta, { z } = figure.data[0];
-  const count = seen.length / (rows * columns);
-  for (let k = 0; k < count; k++) {
-    for (let i = 0; i < rows; i++) {
-      for (let j = 0; j < columns; j++) {
-        z[rows + 1 + i][k * (columns + 1) + j] = seen[(k * rows + i) * columns + j];
-      }
-    }
-  }
+  for (const line of z) line.fill(null);
+  [plain, seen].forEach((pixels, row) => pixels.forEach((value, at) => {
+    const k = Math.floor(at / (rows * columns)), i = Math.floor(at / columns) % rows;
+    z[row * (rows + 1) + i][k * (columns + 1) + (at % columns)] = value;
+  }));
 }

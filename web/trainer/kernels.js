@@ -4,39 +4,30 @@
 // Pointers are bytes into one memory of float64. A matrix lies row by row, each row
 // padded to a multiple of four doubles: X and O below are padded widths, I is not.
 
+import { pcg4d, unit } from "./random.js";
+
 const ALPHA = 1.6732632423543772;
 const SCALE = 1.0507009873554805;
 
 export function plainKernels(memory) {
   const F = new Float64Array(memory.buffer);
+  let words = new Int32Array(0);
   const each = (pointer, count, change) => {
     for (let k = pointer >> 3, end = k + count; k < end; k++) F[k] = change(F[k]);
   };
 
-  // z = b + x·w: z [n, O], x [n, I], w [I, O], b [O]
-  function affine(z, x, w, b, n, I, X, O) {
-    for (let s = 0; s < n; s++) {
-      const zs = (z >> 3) + s * O;
-      F.copyWithin(zs, b >> 3, (b >> 3) + O);
-      for (let i = 0; i < I; i++) {
-        const a = F[(x >> 3) + s * X + i];
+  // z = b + x·w, or x·w for b = 0: z [rows, O], w [terms, O], b [O]. Rows of x lie R
+  // apart, terms of a row T: so x may be transposed.
+  function product(z, x, w, b, rows, terms, R, T, O) {
+    for (let r = 0; r < rows; r++) {
+      const zr = (z >> 3) + r * O;
+      if (b) F.copyWithin(zr, b >> 3, (b >> 3) + O);
+      else F.fill(0, zr, zr + O);
+      for (let t = 0; t < terms; t++) {
+        const a = F[(x >> 3) + r * R + t * T];
         if (a === 0) continue;
-        const wi = (w >> 3) + i * O;
-        for (let o = 0; o < O; o++) F[zs + o] += a * F[wi + o];
-      }
-    }
-  }
-
-  // g = xᵀ·d: g [I, O], x [n, I], d [n, O]
-  function weightGradient(g, x, d, n, I, X, O) {
-    F.fill(0, g >> 3, (g >> 3) + I * O);
-    for (let s = 0; s < n; s++) {
-      const ds = (d >> 3) + s * O;
-      for (let i = 0; i < I; i++) {
-        const a = F[(x >> 3) + s * X + i];
-        if (a === 0) continue;
-        const gi = (g >> 3) + i * O;
-        for (let o = 0; o < O; o++) F[gi + o] += a * F[ds + o];
+        const wt = (w >> 3) + t * O;
+        for (let o = 0; o < O; o++) F[zr + o] += a * F[wt + o];
       }
     }
   }
@@ -131,27 +122,15 @@ export function plainKernels(memory) {
     }
   }
 
-  // Uniforms in [0, 1) from `blocks` blocks of pcg4d, four to a block (utils/random.py)
+  // Uniforms in [0, 1) from `blocks` blocks of pcg4d, four to a block
   function uniforms(out, blocks, step, tag, seed) {
-    const { imul } = Math;
-    const scramble = (v) => (imul(v, 1664525) + 1013904223) | 0;
-    const y0 = scramble(step), z0 = scramble(tag), w0 = scramble(seed);
-    for (let b = 0, k = out >> 3; b < blocks; b++, k += 4) {
-      let x = scramble(b), y = y0, z = z0, w = w0;
-      x = (x + imul(y, w)) | 0; y = (y + imul(z, x)) | 0;
-      z = (z + imul(x, y)) | 0; w = (w + imul(y, z)) | 0;
-      x ^= x >>> 16; y ^= y >>> 16; z ^= z >>> 16; w ^= w >>> 16;
-      x = (x + imul(y, w)) | 0; y = (y + imul(z, x)) | 0;
-      z = (z + imul(x, y)) | 0; w = (w + imul(y, z)) | 0;
-      F[k] = (x >>> 8) / 16777216;
-      F[k + 1] = (y >>> 8) / 16777216;
-      F[k + 2] = (z >>> 8) / 16777216;
-      F[k + 3] = (w >>> 8) / 16777216;
-    }
+    if (words.length < 4 * blocks) words = new Int32Array(4 * blocks);
+    pcg4d(words, blocks, step, tag, seed);
+    for (let k = 0; k < 4 * blocks; k++) F[(out >> 3) + k] = unit(words[k]);
   }
 
   return {
-    affine, weightGradient, inputGradient, biasGradient,
+    product, inputGradient, biasGradient,
     normalize, unnormalize, normalizeBy, adam, uniforms,
     relu: (z, count) => each(z, count, (v) => (v > 0 ? v : 0)),
     tanh: (z, count) => each(z, count, Math.tanh),

@@ -14,87 +14,48 @@ export const free: usize = __heap_base;
   return f64x2.add(sum, f64x2.mul(a, b));
 }
 
-// Four rows by four columns of z at once: eight sums, four products a load.
-export function affine(
-  z: usize, x: usize, w: usize, b: usize, n: i32, I: i32, X: i32, O: i32,
-): void {
-  const XB: usize = X << 3, OB: usize = O << 3, IB: usize = I << 3;
-  let s = 0;
-  for (; s + 4 <= n; s += 4) {
-    const x0 = x + s * XB, x1 = x0 + XB, x2 = x1 + XB, x3 = x2 + XB;
-    for (let o: usize = 0; o < OB; o += 32) {
-      let a0 = at(b + o), b0 = at(b + o + 16);
-      let a1 = a0, a2 = a0, a3 = a0, b1 = b0, b2 = b0, b3 = b0;
-      let wp = w + o;
-      for (let i: usize = 0; i < IB; i += 8) {
-        const u = at(wp), v = at(wp + 16);
-        let k = splat(x0 + i);
-        a0 = fma(a0, k, u); b0 = fma(b0, k, v);
-        k = splat(x1 + i);
-        a1 = fma(a1, k, u); b1 = fma(b1, k, v);
-        k = splat(x2 + i);
-        a2 = fma(a2, k, u); b2 = fma(b2, k, v);
-        k = splat(x3 + i);
-        a3 = fma(a3, k, u); b3 = fma(b3, k, v);
-        wp += OB;
-      }
-      let p = z + s * OB + o;
-      v128.store(p, a0); v128.store(p + 16, b0); p += OB;
-      v128.store(p, a1); v128.store(p + 16, b1); p += OB;
-      v128.store(p, a2); v128.store(p + 16, b2); p += OB;
-      v128.store(p, a3); v128.store(p + 16, b3);
-    }
-  }
-  for (; s < n; s++) {
-    for (let o: usize = 0; o < OB; o += 16) {
-      let a = at(b + o), wp = w + o;
-      for (let i: usize = 0; i < IB; i += 8) {
-        a = fma(a, splat(x + s * XB + i), at(wp));
-        wp += OB;
-      }
-      v128.store(z + s * OB + o, a);
-    }
-  }
-}
+// @ts-ignore: decorator
+@inline function start(b: usize): v128 { return b ? at(b) : f64x2.splat(0); }
 
-// Four weights' rows by four columns of g at once.
-export function weightGradient(
-  g: usize, x: usize, d: usize, n: i32, I: i32, X: i32, O: i32,
+// Four rows by four columns of z at once: eight sums, eight products for six loads.
+export function product(
+  z: usize, x: usize, w: usize, b: usize, rows: i32, terms: i32, R: i32, T: i32, O: i32,
 ): void {
-  const XB: usize = X << 3, OB: usize = O << 3, zero = f64x2.splat(0);
-  let i = 0;
-  for (; i + 4 <= I; i += 4) {
+  const RB: usize = R << 3, TB: usize = T << 3, OB: usize = O << 3;
+  let r = 0;
+  for (; r + 4 <= rows; r += 4) {
     for (let o: usize = 0; o < OB; o += 32) {
-      let a0 = zero, a1 = zero, a2 = zero, a3 = zero;
-      let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
-      let xp = x + (i << 3), dp = d + o;
-      for (let s = 0; s < n; s++) {
-        const u = at(dp), v = at(dp + 16);
-        let k = splat(xp);
+      let a0 = start(b ? b + o : 0), b0 = start(b ? b + o + 16 : 0);
+      let a1 = a0, a2 = a0, a3 = a0, b1 = b0, b2 = b0, b3 = b0;
+      let x0 = x + r * RB, wp = w + o;
+      let x1 = x0 + RB, x2 = x1 + RB, x3 = x2 + RB;
+      for (let t = 0; t < terms; t++) {
+        const u = at(wp), v = at(wp + 16);
+        let k = splat(x0);
         a0 = fma(a0, k, u); b0 = fma(b0, k, v);
-        k = splat(xp + 8);
+        k = splat(x1);
         a1 = fma(a1, k, u); b1 = fma(b1, k, v);
-        k = splat(xp + 16);
+        k = splat(x2);
         a2 = fma(a2, k, u); b2 = fma(b2, k, v);
-        k = splat(xp + 24);
+        k = splat(x3);
         a3 = fma(a3, k, u); b3 = fma(b3, k, v);
-        xp += XB; dp += OB;
+        x0 += TB; x1 += TB; x2 += TB; x3 += TB; wp += OB;
       }
-      let p = g + i * OB + o;
+      let p = z + r * OB + o;
       v128.store(p, a0); v128.store(p + 16, b0); p += OB;
       v128.store(p, a1); v128.store(p + 16, b1); p += OB;
       v128.store(p, a2); v128.store(p + 16, b2); p += OB;
       v128.store(p, a3); v128.store(p + 16, b3);
     }
   }
-  for (; i < I; i++) {
+  for (; r < rows; r++) {
     for (let o: usize = 0; o < OB; o += 16) {
-      let a = zero, xp = x + (i << 3), dp = d + o;
-      for (let s = 0; s < n; s++) {
-        a = fma(a, splat(xp), at(dp));
-        xp += XB; dp += OB;
+      let a = start(b ? b + o : 0), xp = x + r * RB, wp = w + o;
+      for (let t = 0; t < terms; t++) {
+        a = fma(a, splat(xp), at(wp));
+        xp += TB; wp += OB;
       }
-      v128.store(g + i * OB + o, a);
+      v128.store(z + r * OB + o, a);
     }
   }
 }

@@ -2,7 +2,7 @@
 import { PURPOSE, tag } from "./random.js";
 
 const CHUNK = 64; // points evaluated at once, so that what layers pass on stays in cache
-const pad = (width) => (width + 3) & ~3;
+export const pad = (width) => (width + 3) & ~3;
 
 // Hands out pieces of one memory, 16 bytes aligned.
 class Arena {
@@ -18,14 +18,13 @@ class Arena {
 }
 
 // Bytes a network of this experiment needs.
-export const memoryNeeded = (e, data) => new Network(e, data, null, 0).bytes;
+export const memoryNeeded = (e, data) => new Network(e, data, 0).bytes;
 
 export class Network {
-  constructor(e, data, kernels, base) {
+  constructor(e, data, base) {
     const arena = new Arena(base);
     const sizes = [data.features, ...e.hidden, data.outputs];
     const batch = Math.min(e.batch_size, e.n_train);
-    this.k = kernels;
     this.activation = e.activation;
     this.norm = e.batch_norm;
     this.features = pad(data.features);
@@ -110,7 +109,7 @@ export class Network {
       const { I, X, Y, z, out } = layer, count = n * Y;
       layer.input = h;
       layer.weight = draw.weights(layer, i, this.p(layer.w));
-      k.affine(z, h, layer.weight, this.p(layer.b), n, I, X, Y);
+      k.product(z, h, layer.weight, this.p(layer.b), n, I, X, 1, Y);
       if (layer === this.layers.at(-1)) return;
       layer.before = draw.maskBefore(layer, i + 1, n);
       if (layer.before) k.multiply(z, z, layer.mask, count);
@@ -143,7 +142,7 @@ export class Network {
         }
         if (layer.before) k.multiply(d, d, layer.mask, n * Y);
       }
-      k.weightGradient(this.g(layer.w), layer.input, d, n, I, X, Y);
+      k.product(this.g(layer.w), layer.input, d, 0, I, n, 1, X, Y);
       if (layer.connected) {
         k.multiply(this.g(layer.w), this.g(layer.w), layer.connect, I * Y);
       }
@@ -163,7 +162,8 @@ export class Network {
       let [from, to] = this.chunk;
       this.load(from, X, features, begin, rows);
       for (const layer of this.layers) {
-        k.affine(to, from, this.p(layer.w), this.p(layer.b), rows, layer.I, layer.X, layer.Y);
+        const { w, b, I, X, Y } = layer;
+        k.product(to, from, this.p(w), this.p(b), rows, I, X, 1, Y);
         if (layer !== this.layers.at(-1)) {
           if (this.norm) {
             k.normalizeBy(to, layer.mean, layer.variance, this.p(layer.gamma),

@@ -1,5 +1,5 @@
 // Random numbers as a pure function of (seed, purpose, step, layer, unit), the same
-// bits as utils/random.py. The generator itself, pcg4d, is the kernel `uniforms`.
+// bits as utils/random.py. The kernel `uniforms` is the same for many, in WebAssembly.
 
 export const PURPOSE = {
   SUBSET: 1, LABEL: 2, LABEL_VALUE: 3, WEIGHT: 4, BIAS: 5, ORDER: 6, DROPOUT: 7,
@@ -8,31 +8,36 @@ export const PURPOSE = {
 
 export const tag = (purpose, layer) => ((purpose << 16) + layer) | 0;
 
-// The 24 bits of each uniform leave ties that all 32 would break, and an order needs
-// all 32: so orders are drawn here.
-export function words(seed, purpose, step, layer, count) {
+// Fill `found` with blocks 0 … blocks − 1, four words to a block.
+export function pcg4d(found, blocks, step, word, seed) {
   const { imul } = Math;
   const scramble = (v) => (imul(v, 1664525) + 1013904223) | 0;
-  const y0 = scramble(step), z0 = scramble(tag(purpose, layer)), w0 = scramble(seed | 0);
-  const found = new Int32Array((count + 3) & ~3);
-  for (let b = 0; 4 * b < count; b++) {
+  const y0 = scramble(step), z0 = scramble(word), w0 = scramble(seed);
+  for (let b = 0, k = 0; b < blocks; b++, k += 4) {
     let x = scramble(b), y = y0, z = z0, w = w0;
-    for (let turn = 0; turn < 2; turn++) {
-      x = (x + imul(y, w)) | 0; y = (y + imul(z, x)) | 0;
-      z = (z + imul(x, y)) | 0; w = (w + imul(y, z)) | 0;
-      if (turn) break;
-      x ^= x >>> 16; y ^= y >>> 16; z ^= z >>> 16; w ^= w >>> 16;
-    }
-    found.set([x, y, z, w], 4 * b);
+    x = (x + imul(y, w)) | 0; y = (y + imul(z, x)) | 0;
+    z = (z + imul(x, y)) | 0; w = (w + imul(y, z)) | 0;
+    x ^= x >>> 16; y ^= y >>> 16; z ^= z >>> 16; w ^= w >>> 16;
+    x = (x + imul(y, w)) | 0; y = (y + imul(z, x)) | 0;
+    z = (z + imul(x, y)) | 0; w = (w + imul(y, z)) | 0;
+    found[k] = x; found[k + 1] = y; found[k + 2] = z; found[k + 3] = w;
   }
-  return found.subarray(0, count);
+  return found;
+}
+
+// The uniform in [0, 1) that a word stands for
+export const unit = (word) => (word >>> 8) / 2 ** 24;
+
+function words(seed, purpose, step, layer, count) {
+  const blocks = Math.ceil(count / 4), found = new Int32Array(4 * blocks);
+  return pcg4d(found, blocks, step, tag(purpose, layer), seed | 0).subarray(0, count);
 }
 
 // Uniforms in [0, 1) of one row
-export const uniforms = (seed, purpose, step, layer, count) =>
-  Float64Array.from(words(seed, purpose, step, layer, count), (v) => (v >>> 8) / 2 ** 24);
+export const uniforms = (...address) => Float64Array.from(words(...address), unit);
 
-// A random order of 0 … n − 1, n ≤ 2²⁰; equal words keep their order
+// A random order of 0 … n − 1, n ≤ 2²⁰, by whole words: 24 bits would leave ties, as
+// utils/random.py's do not. Equal words keep their order.
 export function permutation(seed, purpose, step, n) {
   const drawn = words(seed, purpose, step, 0, n);
   const keys = Float64Array.from(drawn, (v, i) => (v + 2 ** 31) * 2 ** 20 + i);

@@ -2,12 +2,11 @@
 import { trainingSet } from "./data.js";
 import { Draws } from "./draws.js";
 import { check, checkMemory, checkSize } from "./experiment.js";
-import { Network, memoryNeeded } from "./network.js";
-import { PURPOSE, permutation, uniforms, words } from "./random.js";
+import { Network, memoryNeeded, pad } from "./network.js";
+import { PURPOSE, permutation, uniforms } from "./random.js";
 import { warp } from "./warp.js";
 
 const BETA1 = 0.9, BETA2 = 0.999;
-const pad = (width) => (width + 3) & ~3;
 // What `set` cannot change: memory is laid out by it.
 const SHAPE = ["data", "n_train", "hidden", "activation", "batch_norm", "batch_size"];
 
@@ -20,7 +19,7 @@ export class Trainer {
     checkMemory(bytes);
     const { kernels, buffer, base } = engine.open(bytes);
     this.data = data;
-    this.network = new Network(experiment, data, kernels, base).attach(kernels, buffer);
+    this.network = new Network(experiment, data, base).attach(kernels, buffer);
     this.draws = new Draws(this.network);
     this.set(experiment);
     this.reset();
@@ -88,24 +87,31 @@ export class Trainer {
     });
   }
 
-  // The first `count` training images as step `step` would see them, [count, features]
-  augmented(count, step = 0) {
-    const { features } = this.data, n = Math.min(count, this.e.batch_size, this.train.n);
-    this.draws.at(this.e, step);
-    this.gather(Uint32Array.from({ length: n }, (_, i) => i), this.e.augment);
-    const seen = new Float64Array(n * features), { network } = this;
-    for (let s = 0; s < n; s++) {
-      seen.set(network.view(network.x + 8 * s * network.features, features), s * features);
-    }
-    return seen;
+  // Images of the first step, [count, features], twice: as they are, and as the first
+  // layer sees them: utils/lab_panels.py's first_inputs.
+  firstInputs(count) {
+    const { e, network, draws } = this, { features } = this.data, X = network.features;
+    const order = permutation(e.seed, PURPOSE.ORDER, 0, e.n_train);
+    const rows = order.subarray(0, Math.min(count, e.batch_size));
+    const read = () => {
+      const images = new Float64Array(rows.length * features);
+      const view = network.view(network.x, rows.length * X);
+      rows.forEach((_, s) => images.set(view.subarray(s * X, s * X + features), s * features));
+      return images;
+    };
+    draws.at(e, 0);
+    this.gather(rows, false);
+    const plain = read();
+    this.gather(rows, e.augment);
+    draws.inputs(rows.length, features);
+    return { plain, seen: read() };
   }
 
   // Row s of the step's five uniforms per image; a row takes two blocks of four.
   changes(s) {
     const { e, draws } = this;
     if (s === 0) {
-      const all = words(e.seed, PURPOSE.AUGMENT, draws.step, 0, 8 * e.batch_size);
-      this.drawn = Float64Array.from(all, (v) => (v >>> 8) / 2 ** 24);
+      this.drawn = uniforms(e.seed, PURPOSE.AUGMENT, draws.step, 0, 8 * e.batch_size);
     }
     return this.drawn.subarray(8 * s, 8 * s + 5);
   }

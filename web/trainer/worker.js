@@ -3,8 +3,8 @@
 // In: {type: "start", engine}, {type: "data", name, packed},
 //     {type: "run", id, experiment, keep, watch}: train to the end, from the initial
 //       weights or, with keep, from the present ones; watch = {points, validation,
-//       augmented} asks for predictions at points [n · features], of the first
-//       `validation` validation examples, and for that many augmented images,
+//       inputs} asks for predictions at points [n · features], of the first `validation`
+//       validation examples, and for that many images of the first step,
 //     {type: "cell", id, experiment}: train to the end and send the last record alone,
 //     {type: "pause"}, {type: "resume"}, {type: "drawn"}: a frame is on show.
 // Out: {type: "engine", name}, {type: "frame", id, records, status, kept, views}, of
@@ -32,12 +32,17 @@ const turn = () =>
     channel.port2.postMessage(null);
   });
 
-function begin({ id, experiment, keep, watch }) {
-  const may = keep && trainer?.fits(experiment) && trainer.status !== "diverged";
-  if (trainer?.fits(experiment)) trainer.set(experiment);
+// The trainer with an experiment, from its initial weights or, with keep, from its own
+function take(experiment, keep) {
+  const fits = trainer?.fits(experiment);
+  if (fits) trainer.set(experiment);
   else trainer = new Trainer(engine, experiment, data[experiment.data]);
-  if (!may) trainer.reset();
+  if (!fits || !keep || trainer.status === "diverged") trainer.reset();
   else if (trainer.status !== "running") trainer.extend();
+}
+
+function begin({ id, experiment, keep, watch }) {
+  take(experiment, keep);
   running = { id, watch, began: now(), epochs: 0, records: [], shown: 0, full: now() };
 }
 
@@ -53,7 +58,7 @@ function frame() {
   postMessage({ type: "frame", id, records, status, kept: kept.epoch, views: seen });
 }
 
-function views({ points, validation, augmented } = {}) {
+function views({ points, validation, inputs } = {}) {
   const found = { weights: trainer.network.weights() };
   const { features, validation: held } = trainer.data;
   if (points) found.points = trainer.predict(points, points.length / features);
@@ -62,7 +67,7 @@ function views({ points, validation, augmented } = {}) {
     const { X, y, clean } = (sent = trainer.train);
     found.training = { X, y, clean };
   }
-  if (augmented) found.augmented = trainer.augmented(augmented);
+  if (inputs) found.inputs = trainer.firstInputs(inputs);
   return found;
 }
 
@@ -130,10 +135,11 @@ const HANDLERS = {
     drawing = false;
   },
   cell({ id, experiment }) {
-    const one = new Trainer(engine, experiment, data[experiment.data]);
+    take(experiment, false);
     const records = [];
-    while (one.status === "running") records.push(one.runEpoch());
-    postMessage({ type: "cell", id, record: records[one.kept.epoch - 1] ?? records.at(-1) });
+    while (trainer.status === "running") records.push(trainer.runEpoch());
+    const record = records[trainer.kept.epoch - 1] ?? records.at(-1);
+    postMessage({ type: "cell", id, record });
   },
 };
 
