@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from utils import random
-from utils.data import load, training_set
+from utils.data import load, training_set, validation_set
 from utils.layers import warp
 from utils.random import Purpose
 
@@ -193,7 +193,7 @@ def loss_of(logits, y):
 def reference(e):
     """Return (train_loss, val_loss, objective) per epoch, and the network."""
     dtype = getattr(torch, e.dtype)
-    train_set, held = training_set(e), load(e.data).validation
+    train_set, held = training_set(e), validation_set(e)
     X, y = torch.tensor(train_set.X, dtype=dtype), torch.tensor(train_set.y)
     X_val, y_val = torch.tensor(held.X, dtype=dtype), torch.tensor(held.y)
     network = Network(e)

@@ -3,7 +3,7 @@ import pytest
 from sklearn import datasets
 
 from utils import Experiment
-from utils.data import load, training_set
+from utils.data import load, training_set, validation_set
 from utils.experiment import DATA
 
 BASE = Experiment(label_noise=0, n_train=None)
@@ -125,3 +125,27 @@ def test_validation_labels_stay_true():
 def test_unknown_data_is_named():
     with pytest.raises(ValueError, match="data = 'mnist'"):
         load("mnist")
+
+
+@pytest.mark.parametrize("data", ["moons", "diabetes"])
+def test_folds_divide_the_training_points(data):
+    e = Experiment(data=data, n_train=23, label_noise=0.3, seed=5)
+    every = training_set(e)
+    rows = sorted(zip(every.X.tolist(), every.y.tolist(), strict=True))
+    held = []
+    for part in range(5):
+        fold = e.replace(fold=(part, 5))
+        kept, out = training_set(fold), validation_set(fold)
+        assert (len(kept.y), len(out.y)) == (fold.n_points, fold.n_held_out)
+        assert fold.n_held_out in (4, 5)
+        both = [*zip(kept.X.tolist(), kept.y.tolist(), strict=True)]
+        out = [*zip(out.X.tolist(), out.y.tolist(), strict=True)]
+        assert sorted(both + out) == rows
+        held += out
+    assert sorted(held) == rows
+
+
+def test_another_seed_divides_otherwise():
+    e = Experiment(n_train=None, label_noise=0, fold=(0, 4))
+    first, second = (validation_set(e.replace(seed=seed)).X.tolist() for seed in (0, 1))
+    assert first != second

@@ -384,3 +384,51 @@ def test_no_warnings_while_training():
         warnings.simplefilter("error")
         runs = fit(BASE.replace(**KNOBS["everything"]).grid(seed=range(2)))
     assert len(runs) == 2
+
+
+@pytest.mark.parametrize("data", ["moons", "diabetes", "digits"])
+def test_a_fold_trains_as_the_plain_loop_does(data):
+    """Several seeds and folds in one ensemble, unequal label noise, a short batch."""
+    base = Experiment(data=data, n_train=41, hidden=(6,), epochs=3, batch_size=8)
+    members = base.grid(seed=[3, 4], fold=[(0, 4), (2, 4)], label_noise=[0, 0.5])
+    for run, e in zip(fit(members), members, strict=True):
+        torch.testing.assert_close(curves(run), reference(e)[0], rtol=1e-9, atol=1e-12)
+
+
+def test_members_that_have_ended_are_left_out():
+    """What the others learn stays: Adam's moments, batch norm's statistics."""
+    base = BASE.replace(batch_norm=True, dropout=0.3)
+    members = base.grid(epochs=[2, 3, 9], seed=[0, 1])
+    training = Training(members)
+    sizes = []
+    while not training.done:
+        training.run_epoch()
+        sizes.append(len(training.groups[0][1].experiments))
+    assert sizes == [6, 6, 6, 2, 2, 2, 2, 2, 2]
+    for i, e in enumerate(members):
+        alone = fit(e)[0].state
+        for a, b in zip(training.state[i], alone, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_a_run_can_be_stopped():
+    training = Training(BASE.grid(seed=[0, 1, 2]))
+    with pytest.raises(ValueError, match="member 0: must be running"):
+        training.stop([0])
+    training.run_epoch()
+    training.stop([0, 2])
+    with pytest.raises(ValueError, match="member 2: must be running, is 'pruned'"):
+        training.stop([2])
+    while not training.done:
+        record = training.run_epoch()
+    assert training.status == ["pruned", "finished", "pruned"]
+    assert training.kept_epoch == [1, BASE.epochs, 1]
+    assert record.active.tolist() == [False, True, False]
+    first = fit(BASE.replace(epochs=1))[0].state
+    for a, b in zip(training.state[0], first, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_an_ensemble_keeps_at_least_one():
+    with pytest.raises(ValueError, match="at least one"):
+        Ensemble([BASE]).keep([])

@@ -35,6 +35,7 @@ BAD = {
     "weight_decay": [-0.1],
     "penalize_bias": [None, 2],
     "patience": [0, 2.5],
+    "fold": [3, (0, 1), (2, 2), (-1, 5), (0, 101), (0.5, 2), (0, 2, 3)],
     "seed": [-1, 2**32, 0.5, "0", True],
     "dtype": ["float16", None],
 }

@@ -1,7 +1,8 @@
 """The book's data sets, each with a training pool, a validation and a test set.
 
 The three sets never change. A seed chooses which `n_train` points of the pool are
-used and which of their labels are replaced; validation and test labels stay true.
+used and which of their labels are replaced; validation and test labels stay true. In
+cross-validation a part of those points, noisy labels and all, is the validation set.
 A task is "binary", "multiclass" or "regression"; in regression `y` holds targets.
 """
 
@@ -148,8 +149,33 @@ def training_set(experiment: Experiment) -> Split:
     """Return the training points of an experiment, y noisy where it says so.
 
     The whole pool keeps its own order. Subsets are nested: with one seed, the first
-    100 points are among the first 200.
+    100 points are among the first 200. The points of `experiment.fold` are left out.
     """
+    points = _chosen(experiment)
+    if experiment.fold is None:
+        return points
+    rest = np.ones(len(points.y), dtype=bool)
+    rest[_held_out(experiment)] = False
+    return Split(points.X[rest], points.y[rest], points.task)
+
+
+def validation_set(experiment: Experiment) -> Split:
+    """Return the data set's validation points, or those of `experiment.fold`."""
+    if experiment.fold is None:
+        return load(experiment.data).validation
+    points, part = _chosen(experiment), _held_out(experiment)
+    return Split(points.X[part], points.y[part], points.task)
+
+
+def _held_out(experiment):
+    """Where the points of `fold` are among the chosen ones."""
+    part, parts = experiment.fold
+    address = (experiment.seed, Purpose.FOLD, [0], experiment.n_train)
+    return np.sort(random.permutations(*address)[0].numpy()[part::parts])
+
+
+def _chosen(experiment):
+    """The n_train points, y noisy where it says so."""
     data, n, seed = load(experiment.data), experiment.n_train, experiment.seed
     size = len(data.pool.y)
     chosen = np.arange(size)

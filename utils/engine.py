@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from utils import random
-from utils.data import load, training_set
+from utils.data import load, training_set, validation_set
 from utils.experiment import Experiment
 from utils.layers import augment
 from utils.network import Network, layout
@@ -76,7 +76,8 @@ def structure(experiment: Experiment) -> tuple:
     """Return what members of one ensemble must have in common."""
     e = experiment
     network = (e.data, e.channels, e.hidden, e.activation, e.batch_norm, e.dropout_at)
-    training = (e.n_train, e.batch_size, e.optimizer, e.l1_method, e.penalize_bias)
+    sizes = (e.n_points, e.n_held_out, e.batch_size)
+    training = (*sizes, e.optimizer, e.l1_method, e.penalize_bias)
     return (*network, *training, e.dtype, e.augment is None)
 
 
@@ -94,8 +95,19 @@ class Ensemble:
         self.device = choose_device(device, first.dtype)
         self.dtype = getattr(torch, first.dtype)
         self.data = load(first.data)
-        self.steps = math.ceil(first.n_train / first.batch_size)
-        self.experiments, self.first = list(experiments), first
+        self.steps, self.first = math.ceil(first.n_points / first.batch_size), first
+        batch = torch.arange(first.n_points).div(
+            first.batch_size, rounding_mode="floor"
+        )
+        counts = batch.bincount()[batch].double() * self.steps
+        # A point's share in the mean over batches of the batches' means.
+        self._share = self._tensor((1 / counts).tolist())
+        self._build(experiments)
+        self.reset()
+
+    def _build(self, experiments):
+        """Make room for members, none of them trained."""
+        self.experiments, first = list(experiments), self.first
         self.network = Network(
             len(experiments),
             layout(first, self.data),
@@ -105,13 +117,20 @@ class Ensemble:
             device=self.device,
         )
         self.optimizer = Optimizer(self.network, first)
-        batch = torch.arange(first.n_train).div(first.batch_size, rounding_mode="floor")
-        counts = batch.bincount()[batch].double() * self.steps
-        # A point's share in the mean over batches of the batches' means.
-        self._share = self._tensor((1 / counts).tolist())
         self._static, self._graphs, self._start = {}, {}, (None, None)
         self.set(experiments)
-        self.reset()
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with these members alone; what they have learned stays.
+
+        Raises: ValueError for none.
+        """
+        kept = [self.experiments[k] for k in members]
+        _same_structure(kept)
+        state = [tensor[members] for tensor in self._state]
+        self._build(kept)
+        for tensor, value in zip(self._state, state, strict=True):
+            tensor.copy_(value)
 
     def set(self, experiments: Sequence[Experiment]) -> None:
         """Take new knobs; weights, optimizer state and epoch stay as they are.
@@ -155,6 +174,11 @@ class Ensemble:
     def parameters(self) -> list[torch.Tensor]:
         """What the optimizer moves: weights, biases, γ, β, [members, …]."""
         return self.network.parameters
+
+    @property
+    def _state(self):
+        """Every tensor that training changes and keeps."""
+        return [*self.network.state, *self.optimizer.state]
 
     def state(self, member: int) -> list[torch.Tensor]:
         """Return a copy of one member's parameters and batch-norm statistics."""
@@ -220,7 +244,7 @@ class Ensemble:
         """
         key = (*self.on.values(), len(self.seeds))
         if key not in self._graphs:
-            state = [*self.network.state, *self.optimizer.state, self._penalty]
+            state = [*self._state, self._penalty]
             before = [tensor.clone() for tensor in state]
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
@@ -264,22 +288,26 @@ class Ensemble:
         return self._tensor([float(v) for v in self._all(field)]).view(-1, 1)
 
     def _load_data(self):
-        """Hold one training set per seed, one set of labels per member."""
-        key = [(e.seed, e.label_noise) for e in self.experiments]
+        """Hold one training set per seed and fold, one set of labels per member."""
+        key = [(e.seed, e.fold, e.label_noise) for e in self.experiments]
         if key == getattr(self, "_data_key", None):
             return
         self._data_key = key
-        self.seeds = sorted(set(self._all("seed")))
-        members = [self.seeds.index(seed) for seed in self._all("seed")]
+        own = [(seed, fold) for seed, fold, _ in key]
+        sources = sorted(set(own))
+        self.seeds = [seed for seed, _ in sources]
+        members = [sources.index(source) for source in own]
         member_seed = torch.tensor(members, device=self.device)
         self.member_seed = self._keep("member_seed", member_seed)
         sets = {k: training_set(e) for k, e in zip(key, self.experiments, strict=True)}
-        by_seed = {seed: data.X for (seed, _), data in sets.items()}
-        self.X = self._tensor(np.stack([by_seed[seed] for seed in self.seeds]))
-        labels = np.stack([sets[k].y for k in key])
-        self.y = self._labels(labels)
-        self.X_val = self._tensor(self.data.validation.X)[None]
-        self.y_val = self._labels(self.data.validation.y)[None]
+        X = {(seed, fold): data.X for (seed, fold, _), data in sets.items()}
+        self.X = self._tensor(np.stack([X[source] for source in sources]))
+        self.y = self._labels(np.stack([sets[k].y for k in key]))
+        if self.first.fold is None:  # one set for all
+            key = key[:1]
+        held = dict(zip(key, map(validation_set, self.experiments), strict=False))
+        self.X_val = self._tensor(np.stack([held[k].X for k in key]))
+        self.y_val = self._labels(np.stack([held[k].y for k in key]))
 
     def _labels(self, y):
         if self.data.task == "regression":
@@ -287,7 +315,7 @@ class Ensemble:
         return torch.tensor(y, device=self.device)
 
     def _by_member(self, per_seed):
-        """Turn [seeds, …] into [members, …]."""
+        """Turn [seeds, …] into [members, …]; a seed counts once per fold."""
         if len(self.seeds) == 1:
             return per_seed.expand(len(self.experiments), *per_seed.shape[1:])
         return per_seed[self.member_seed]
@@ -306,10 +334,10 @@ class Ensemble:
     def _draws(self):
         """The coming epoch's batch order, and its random numbers.
 
-        Returns: order [seeds, n_train]; {(what, layer): (knob, [seeds, steps, …])}.
+        Returns: order [seeds, n_points]; {(what, layer): (knob, [seeds, steps, …])}.
         """
         e = self.first
-        address = (Purpose.ORDER, [self.epoch], e.n_train, self.device)
+        address = (Purpose.ORDER, [self.epoch], e.n_points, self.device)
         order = random.permutations(self.seeds, *address)[:, 0]
         begin = self.epoch * self.steps
         steps, batch, draws = range(begin, begin + self.steps), e.batch_size, {}

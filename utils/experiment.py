@@ -118,6 +118,9 @@ class Experiment:
     or in front of each layer's batch norm and activation. dropconnect is the chance
     that a weight is dropped for a step. init_scale multiplies the initial parameters.
 
+    fold = (k, K) is one round of cross-validation: the n_train points are divided at
+    random into K parts, and the run trains without part k and is validated on it.
+
     Raises: ValueError naming field, value and range.
     Source: book/notation.md.
     """
@@ -150,6 +153,7 @@ class Experiment:
     weight_decay: float = 0.0
     penalize_bias: bool = False
     patience: int | None = None
+    fold: tuple[int, int] | None = None
     seed: int = 0
     dtype: str = "float64"
 
@@ -160,13 +164,29 @@ class Experiment:
         n_train = size if self.n_train is None else self.n_train
         object.__setattr__(self, "n_train", _whole("n_train", n_train, 1, size))
         _check_image(self)
+        if self.fold is not None and self.fold[1] > self.n_train:
+            _fail("fold", self.fold, f"of at most n_train = {self.n_train} parts")
         if self.momentum and self.optimizer != "sgd":
             _fail("momentum", self.momentum, f"0 for optimizer = {self.optimizer!r}")
-        if self.batch_norm and 1 in (self.batch_size, self.n_train % self.batch_size):
-            batches = f"n_train = {self.n_train} in batches of {self.batch_size}"
+        if self.batch_norm and 1 in (self.batch_size, self.n_points % self.batch_size):
+            batches = f"{self.n_points} points in batches of {self.batch_size}"
             _fail("batch_norm", True, f"False for {batches}: one has a single point")
         if self.dropout_channels and not self.channels:
             _fail("dropout_channels", self.dropout_channels, "0 for channels = ()")
+
+    @property
+    def n_held_out(self) -> int:
+        """How many of the n_train points are kept for validation: those of `fold`."""
+        return (
+            0
+            if self.fold is None
+            else len(range(self.fold[0], self.n_train, self.fold[1]))
+        )
+
+    @property
+    def n_points(self) -> int:
+        """How many points a run trains on."""
+        return self.n_train - self.n_held_out
 
     def replace(self, **changes: Any) -> "Experiment":
         """Return a copy with the named fields changed."""
@@ -227,6 +247,17 @@ def _patience(field, value):
     return None if value is None else _whole(field, value, 1, 100_000)
 
 
+def _fold(field, value):
+    if value is None:
+        return None
+    try:
+        part, parts = value
+        parts = _whole(field, parts, 2, 100_000)
+        return _whole(field, part, 0, parts - 1), parts
+    except (TypeError, ValueError):
+        _fail(field, value, "None, or whole numbers (k, K) with 0 ≤ k < K, K ≥ 2")
+
+
 def _positive(field, value):
     number = _real(field, value, 0, math.inf)
     return number if number else _fail(field, value, "a number > 0")
@@ -268,6 +299,7 @@ _CHECKS = {
     "weight_decay": _amount,
     "penalize_bias": _flag,
     "patience": _patience,
+    "fold": _fold,
     "seed": _seed,
     "dtype": lambda f, v: _choice(f, v, DTYPES),
 }

@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     ACTIVATION_NOISE = 10
     AUGMENT = 11
     DROPCONNECT = 12
+    FOLD = 13
 
 
 def _shift(v):

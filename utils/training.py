@@ -12,7 +12,7 @@ from utils.experiment import Experiment
 class Training:
     """Experiments of any structures, each trained to its own end.
 
-    `status[i]` is 'running', then 'finished', 'stopped early' or 'diverged';
+    `status[i]` is 'running', then 'finished', 'stopped early', 'diverged' or 'pruned';
     `kept_epoch[i]` and `state[i]` are the epoch and the parameters that count: the
     last, or with patience those of the lowest validation loss.
     """
@@ -46,6 +46,7 @@ class Training:
             for name in METRICS
         }
         for members, ensemble in self.groups:
+            self._drop(members, ensemble)
             live = [k for k, i in enumerate(members) if running[i]]
             if not live:
                 continue
@@ -58,6 +59,28 @@ class Training:
                 self._judge(members[k], epoch, loss, finite, ensemble, k)
         self._last = Record(epoch, **values, active=running)
         return self._last
+
+    def stop(self, members: Sequence[int]) -> None:
+        """End these runs where they are: their status becomes 'pruned'.
+
+        Raises: ValueError for one that is not running, or has not begun.
+        """
+        for i in members:
+            if self.status[i] != "running" or self._last is None:
+                raise ValueError(f"member {i}: must be running, is {self.status[i]!r}")
+        places = {i: (e, k) for group, e in self.groups for k, i in enumerate(group)}
+        for i in members:
+            ensemble, k = places[i]
+            self.status[i] = "pruned"
+            if self.state[i] is None:
+                self.state[i], self.kept_epoch[i] = ensemble.state(k), ensemble.epoch
+
+    def _drop(self, members, ensemble):
+        """Leave out those that have ended, once they are half of the ensemble."""
+        live = [k for k, i in enumerate(members) if self.status[i] == "running"]
+        if 0 < 2 * len(live) <= len(members):
+            ensemble.keep(live)
+            members[:] = [members[k] for k in live]
 
     @property
     def done(self) -> bool:

@@ -116,3 +116,11 @@ def test_out_of_memory_says_so_and_the_card_stays_usable():
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert fit(BASE, device="cuda")[0].status == "finished"
+
+
+def test_folds_and_members_that_end_early_agree_with_the_cpu():
+    """Once half have ended the others move to new memory, and to a new graph."""
+    base = BASE.replace(batch_norm=True, dropout=0.3, epochs=6)
+    members = base.grid(epochs=[2, 6], fold=[(0, 3), (2, 3)], seed=[0, 1])
+    for cpu, cuda in zip(*both(members), strict=True):
+        torch.testing.assert_close(curves(cuda), curves(cpu), rtol=1e-9, atol=1e-12)
