@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from bench.rivals.loops import BareLoop
 from tests.conftest import SITE, SYSTEM
+from tests.test_webgpu import EMPTY, FLAGS, REAL
 from utils import Experiment
 from utils.page_data import pack
 
@@ -24,6 +25,7 @@ WORKED = Experiment(data="ring", n_train=None, label_noise=0, dtype="float32")
 STEPS = 32  # an epoch's
 ROUNDS, EPOCHS, MOVES = 7, 50, 20
 MINUTE = 60_000
+LAMS, RATES = (0, 1e-4, 1e-3, 1e-2), (0, 0.2, 0.4, 0.6)
 
 TRAIN = """async ([engine, experiment, packed, epochs]) => {
   const { chooseEngine, Trainer, unpack } = trainer;
@@ -33,6 +35,23 @@ TRAIN = """async ([engine, experiment, packed, epochs]) => {
   const begin = performance.now();
   for (let k = 0; k < epochs; k++) one[engine].trainEpoch();
   return performance.now() - begin;
+}"""
+# Networks · steps per second, thousands, with the losses after each epoch
+MAP = """async ([experiments, packed, epochs]) => {
+  const { chooseEngine, chooseGpu, GpuTrainer, Trainer, unpack } = trainer;
+  const engine = await chooseEngine(), gpu = await chooseGpu(), data = unpack(packed);
+  const all = new GpuTrainer(gpu, engine, experiments, data);
+  const one = new Trainer(engine, experiments[0], data);
+  const speed = async (train, networks) => {
+    await train();
+    const begin = performance.now();
+    for (let k = 0; k < epochs; k++) await train();
+    return (networks * epochs * one.steps) / (performance.now() - begin);
+  };
+  return {
+    [gpu.name]: await speed(() => all.runEpoch(), experiments.length),
+    "WebAssembly, one worker": await speed(() => one.runEpoch(), 1),
+  };
 }"""
 # Where a move of the slider begins, when its run's first point and its last are drawn,
 # and the tasks that held the main thread for more than 50 ms.
@@ -77,10 +96,15 @@ def run() -> dict:
         speeds = _speeds(browser.new_page())
         first, whole, longest = _drags(browser.new_page())
         browser.close()
+        options["args"] += FLAGS
+        browser = playwright.chromium.launch(**options)
+        maps = _maps(browser.new_page())
+        browser.close()
     script = (BUILD / "page" / "lab.js").read_bytes()
     size = len(gzip.compress(script)) / 1024
     return {
         **speeds,
+        **maps,
         "slider moved: first frame, median": _row(first, "ms", "≤ 30 ms"),
         "slider moved: 50 epochs drawn, median": _row(whole, "ms", "≤ 200 ms"),
         "longest task of the main thread": _row(longest, "ms", "≤ 50 ms"),
@@ -109,6 +133,20 @@ def _speeds(page):
     }
     times = statistics.median(ratio)
     return {**rows, "WebAssembly × bare torch loop": _row(times, "×", "≥ 4")}
+
+
+def _maps(page):
+    """Speed of the map's networks; the adapter is a software one, as its name says."""
+    page.add_init_script(REAL)
+    page.goto(EMPTY.as_uri())
+    page.evaluate(f"window.eval({json.dumps((BUILD / 'trainer.js').read_text())})")
+    cells = WORKED.grid(l2=LAMS, dropout=RATES)
+    sent = [json.loads(e.to_json()) for e in cells]
+    speeds = page.evaluate(MAP, [sent, pack("ring"), 3])
+    return {
+        f"thousand networks · steps per second of a map, {name}": _row(value, "k/s")
+        for name, value in speeds.items()
+    }
 
 
 def _drags(page):

@@ -1,4 +1,4 @@
-"""The browser of the page tests, and a server of the built book for it."""
+"""The browser of the page tests, a server of the built book, a cache for sweeps."""
 
 import os
 import shutil
@@ -11,6 +11,14 @@ import pytest
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 SYSTEM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_cache(tmp_path_factory):
+    """Sweeps of tests, and of the kernels they start, train anew: nothing is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGULARIZATION_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -37,11 +37,20 @@ ORDER = [
     "plots.landscape",
     "plots",
     "lab_knobs",
+    "sweep.plan",
+    "sweep.results",
+    "sweep.cache",
+    "sweep.work",
+    "sweep.cluster",
+    "sweep",
+    "tuning",
+    "lab_map",
     "lab_controls",
     "lab_panels",
     "lab_figure",
     "lab_run",
     "lab_layout",
+    "lab_fill",
     "lab",
 ]
 BARE = {"torch", "numpy", "sklearn", "utils"} | sys.stdlib_module_names
@@ -79,6 +88,25 @@ def test_only_the_lab_imports_ipywidgets():
     assert users and all(module.startswith("lab") for module in users)
 
 
+def test_a_sweep_on_one_machine_loads_no_cluster(tmp_path):
+    code = """
+import sys
+from utils import Experiment, sweep
+base = Experiment(epochs=1, hidden=(3,))
+sweep(base, {"l2": [0]}, seeds=[0], cache=sys.argv[1], progress=False)
+assert "distributed" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize(
+    "first", ["import utils.sweep", "from utils.sweep import stream"]
+)
+def test_sweep_is_the_function_whatever_was_imported_first(first):
+    code = f"{first}\nfrom utils import sweep\nassert sweep.__name__ == 'sweep'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_plots_never_train():
     own = [module for module in ORDER if module.split(".")[0] == "plots"]
     assert {f"plots.{path.stem}" for path in (UTILS / "plots").glob("[!_]*.py")} < set(
@@ -94,7 +122,8 @@ import sys
 
 class Missing:
     def find_spec(self, name, *_):
-        if name in ("plotly", "ipywidgets", "IPython", "pandas", "anywidget"):
+        if name in ("plotly", "ipywidgets", "IPython", "pandas", "anywidget",
+                    "pyarrow", "dask", "distributed", "tqdm", "platformdirs"):
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Missing())

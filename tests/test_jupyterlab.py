@@ -29,10 +29,18 @@ base = Experiment(n_train=40, hidden=(8,), epochs=6)
 Lab(base, dropout=(0, 0.9), batch_norm=(False, True),
     optimizer=("adam", "adamw", "sgd"))
 """
+MAP_CELL = """\
+from utils import Experiment, Lab
+base = Experiment(n_train=40, hidden=(8,), epochs=30)
+Lab(base, l2=(1e-6, 0.1), dropout=(0, 0.9))
+"""
 BUSY_CELL = """\
 import pathlib, time
 while pathlib.Path("busy").exists():
     time.sleep(0.1)"""
+MAP = ".lab-live .lab-map .js-plotly-plot"
+FILLED = f"""(document.querySelector("{MAP}")?.data[0].z ?? []).flat()
+  .filter(Number.isFinite).length"""
 RUNNING = """[...document.querySelectorAll(".jp-InputPrompt")]
   .filter(prompt => prompt.innerText.includes("*")).length"""
 LAB_THREADS = """\
@@ -46,6 +54,7 @@ def folder(tmp_path_factory):
     for name in ("pause.ipynb", "close.ipynb"):
         write_notebook(folder / name, LAB_CELL)
     write_notebook(folder / "choices.ipynb", CHOICES_CELL, BUSY_CELL)
+    write_notebook(folder / "map.ipynb", MAP_CELL)
     copy_until_lab(CHAPTER, folder / CHAPTER.name)
     return folder
 
@@ -149,6 +158,29 @@ def wait_for_running(page, count):
 def assert_curve(page, experiment):
     expected = pytest.approx(fit(experiment)[0].history["val_loss"], rel=1e-6)
     assert wait_for_curve(page, lambda drawn: drawn == expected) == expected
+
+
+def test_the_map_fills_and_a_click_loads_a_cell(page, address):
+    open_notebook(page, address, "map.ipynb")
+    run_all(page)
+    assert page.locator(MAP).count() == 0
+    page.locator(".lab-fill").click()
+    page.wait_for_function(f"{FILLED} > 0 && {FILLED} < 56")
+    page.locator(".lab-map-status", has_text="mean of 3 seeds").wait_for()
+    assert page.evaluate(FILLED) == 56
+    click_cell(page, row=7, column=4)
+    base = Experiment(n_train=40, hidden=(8,), epochs=30)
+    assert_curve(page, base.replace(l2=0.1, dropout=0.6))
+    assert slider(page, "dropout").get_attribute("aria-valuenow") == "0.6"
+
+
+def click_cell(page, row, column):
+    """Click a cell of the map of 8 rows, counted from below, and 7 columns."""
+    cells = page.locator(f"{MAP} .nsewdrag")
+    box = cells.bounding_box()
+    x = (column + 0.5) * box["width"] / 7
+    y = (7.5 - row) * box["height"] / 8
+    cells.click(position={"x": x, "y": y})
 
 
 def test_pause_and_the_end_of_the_thread(page, address):

@@ -1,21 +1,33 @@
 """The live lab without a browser: set a slider, wait, look at state and figure."""
 
+import itertools
 import json
 import math
 import subprocess
 import sys
 import threading
 import warnings
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tests import reference
-from utils import Augment, Experiment, fit, lab_figure
+from utils import (
+    Augment,
+    Experiment,
+    fit,
+    lab_figure,
+    lab_fill,
+    lab_map,
+    page_lab,
+)
 from utils import lab as lab_module
 from utils.data import load, training_set
 from utils.lab import Lab
+from utils.lab_controls import Controls
 from utils.lab_knobs import AUGMENT, NAMES, label
 from utils.lab_panels import first_inputs
 from utils.mimetypes import LAB, WIDGET
@@ -670,6 +682,238 @@ def test_only_the_trainer_touches_the_figure(lab, monkeypatch):
     assert threads == {lab._thread}
 
 
+@pytest.fixture
+def map_lab(make_lab):
+    return make_lab(l2=(1e-5, 0.1), dropout=(0, 0.9), epochs=(1, LONG))
+
+
+def fill(lab):
+    """Fill the map to the end."""
+    lab.controls.fill.value = True
+    assert lab.map.wait(SECONDS)
+
+
+def click(lab, row, column):
+    """What the browser reports of a click on a cell."""
+    trace = lab.map.figure.data[0]
+    points = {"point_indexes": [[row, column]], "trace_indexes": [0]}
+    points |= {"xs": [trace.x[column]], "ys": [trace.y[row]]}
+    report = {"event_type": "plotly_click", "points": points}
+    lab.map.figure._js2py_pointsCallback = report
+
+
+def cells(lab):
+    """The losses that the map shows, NaN where it is empty, [λs, rates]."""
+    return np.array(lab.map.figure.data[0].z, float)
+
+
+def test_the_map_shows_the_means_of_three_seeds(map_lab):
+    fill(map_lab)
+    lams, rates = (map_lab.map.axes[key]["values"] for key in "yx")
+    runs = fit(BASE.grid(l2=lams, dropout=rates, seed=range(3))).summary()
+    means = runs.groupby(["l2", "dropout"])["val_loss"].mean()
+    assert cells(map_lab).ravel() == pytest.approx(means.to_numpy(), rel=1e-5)
+    row, column = np.unravel_index(means.argmin(), cells(map_lab).shape)
+    mark = map_lab.map.figure.layout.shapes[0]
+    assert (mark.y0, mark.x0) == (row - 0.5, column - 0.5)
+    assert "168 networks" in map_lab.map.message and "3 seeds" in map_lab.map.message
+    assert map_lab.controls.fill.value is False and map_lab.map.error is None
+
+
+def test_the_map_has_the_pages_axes_and_number_of_seeds(map_lab):
+    page = page_lab.plane(map_lab.to_dict())
+    figure = page.pop("figure")
+    assert map_lab.map.axes == page
+    assert list(map_lab.map.figure.data[0].x) == figure["data"][0]["x"]
+    assert list(map_lab.map.figure.data[0].y) == figure["data"][0]["y"]
+    script = Path("web/lab/plane.js").read_text("utf-8")
+    assert f"const SEEDS = {lab_map.SEEDS};" in script
+
+
+def test_the_map_is_out_of_sight_until_it_is_asked_for(map_lab):
+    threads = threading.active_count()
+    assert map_lab.map.figure not in all_widgets(map_lab.widget)
+    assert map_lab.controls.fill in all_widgets(map_lab.widget)
+    fill(map_lab)
+    assert map_lab.map.figure in all_widgets(map_lab.widget)
+    assert threading.active_count() == threads
+
+
+def all_widgets(widget):
+    inner = [all_widgets(child) for child in getattr(widget, "children", ())]
+    return [widget, *itertools.chain(*inner)]
+
+
+@pytest.mark.parametrize("knobs", [{"l2": (1e-6, 1.0)}, {"dropout": (0, 0.9)}])
+def test_without_both_knobs_there_is_no_map(make_lab, knobs):
+    lab = make_lab(**knobs)
+    assert lab.map is None and lab.controls.fill is None
+
+
+def test_the_map_fills_little_by_little_and_says_how_far_it_is(map_lab, monkeypatch):
+    drawn = watch_drawings(map_lab, monkeypatch)
+    monkeypatch.setattr(lab_fill, "DRAW_EVERY", 0)
+    said = []
+    map_lab.map._said.observe(lambda change: said.append(change.new), "value")
+    fill(map_lab)
+    filled = [int(np.isfinite(z).sum()) for z in drawn]
+    assert filled == sorted(filled) and filled[0] == 0 and filled[-1] == 56
+    assert len({*filled}) > 4
+    assert "0 of 168 networks" in said[0]
+    assert "8 of 168 networks, about" in said[1] and "s left" in said[1]
+
+
+def watch_drawings(lab, monkeypatch):
+    """Each state of the map at which an update begins; the last is the final one."""
+    drawn, update = [], lab_figure.LiveFigure.batch_update
+
+    @contextmanager
+    def watched(figure):
+        with update(figure):
+            yield
+        if figure is lab.map.figure:
+            drawn.append(cells(lab))
+
+    monkeypatch.setattr(lab_figure.LiveFigure, "batch_update", watched)
+    return drawn
+
+
+def test_a_click_on_a_cell_loads_its_settings(map_lab):
+    fill(map_lab)
+    lams, rates = (map_lab.map.axes[key]["values"] for key in "yx")
+    for row, column in ((2, 1), (0, 6)):
+        click(map_lab, row, column)
+        settle(map_lab)
+        sliders = map_lab.controls.sliders
+        assert (sliders["l2"].value, sliders["dropout"].value) == (
+            lams[row],
+            rates[column],
+        )
+        expected = history(l2=lams[row], dropout=rates[column])["val_loss"]
+        assert drawn(map_lab, "val_loss") == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_map_is_of_the_labs_present_settings_and_says_so(make_lab):
+    lab = make_lab(l2=(1e-5, 0.1), l1=(1e-5, 1), dropout=(0, 0.9), lr=(1e-3, 0.1))
+    c = lab.controls
+    c.penalty.value, c.sliders["l1"].value = "l1", 0.1
+    c.sliders["lr"].value, c.seed.value = 0.1, 5
+    fill(lab)
+    base = BASE.replace(lr=0.1, l2=lab.map.axes["y"]["values"][3])
+    runs = fit([base.replace(seed=seed) for seed in (5, 6, 7)]).summary()
+    assert cells(lab)[3, 0] == pytest.approx(runs["val_loss"].mean(), rel=1e-5)
+    assert "seeds 5, 6, 7, learning rate = 0.1." in lab.map._note.value
+    c.sliders["lr"].value = 1e-3
+    settle(lab)
+    assert "learning rate = 0.1." in lab.map._note.value
+    click(lab, 3, 0)
+    assert (c.penalty.value, c.experiment().l1) == ("l2", 0)
+    assert c.experiment().l2 == base.l2
+
+
+def test_stop_ends_the_filling_and_its_thread(map_lab):
+    map_lab.controls.sliders["epochs"].value = 500
+    map_lab.controls.fill.value = True
+    wait_for(lambda: map_lab.map.results is not None)
+    assert map_lab.controls.fill.description == "Stop"
+    map_lab.controls.fill.value = False
+    assert map_lab.map.wait(SECONDS)
+    assert not map_threads()
+    count = len(map_lab.map.results)
+    assert 0 < count < 168 and f"{count} networks" in map_lab.map.message
+    assert "stopped" in map_lab.map.message
+    assert np.isfinite(cells(map_lab)).sum() == count
+    assert map_lab.controls.fill.description == "Fill the map of λ × p"
+
+
+def test_the_map_fills_again_after_a_stop(map_lab):
+    c = map_lab.controls
+    for value in (True, False, True):
+        c.fill.value = value
+    assert map_lab.map.wait(SECONDS)
+    assert len(map_lab.map.results) == 168
+    assert c.fill.value is False and not map_threads()
+
+
+def map_threads():
+    return [t for t in threading.enumerate() if t.name == "lab map"]
+
+
+def test_closing_a_lab_ends_its_map(map_lab):
+    map_lab.controls.sliders["epochs"].value = 500
+    map_lab.controls.fill.value = True
+    wait_for(lambda: map_lab.map.results is not None)
+    map_lab.close()
+    assert not map_threads()
+    assert len(map_lab.map.results) < 168
+
+
+def test_an_error_leaves_the_map_as_it_is_and_is_told(map_lab, monkeypatch):
+    def broken(*arguments, **options):
+        rows = lab_fill_stream(*arguments, **options)
+        yield next(rows)
+        raise RuntimeError("out of <memory>")
+
+    lab_fill_stream = lab_fill.stream
+    monkeypatch.setattr(lab_fill, "stream", broken)
+    monkeypatch.setattr(lab_fill, "DRAW_EVERY", 0)
+    fill(map_lab)
+    assert np.isfinite(cells(map_lab)).sum() == 8
+    assert "RuntimeError: out of <memory>" in map_lab.map.message
+    assert "data-state=error" in map_lab.map._said.value
+    assert "&lt;memory&gt;" in map_lab.map._said.value
+    assert isinstance(map_lab.map.error, RuntimeError)
+    monkeypatch.undo()
+    fill(map_lab)
+    assert np.isfinite(cells(map_lab)).all()
+
+
+def test_what_an_experiment_refuses_leaves_the_map_as_it_is(make_lab):
+    base = BASE.replace(optimizer="sgd")
+    choices = {"optimizer": ("sgd", "adam"), "momentum": (0, 0.9)}
+    lab = make_lab(base, l2=(1e-5, 0.1), dropout=(0, 0.9), **choices)
+    fill(lab)
+    before = cells(lab)
+    lab.controls.sliders["momentum"].value = 0.5
+    lab.controls.choices["optimizer"].value = "adam"
+    lab.controls.fill.value = True
+    assert lab.controls.fill.value is False and not map_threads()
+    assert "not possible" in lab.map.message and "momentum" in lab.map.message
+    assert np.array_equal(cells(lab), before)
+
+
+def test_a_cell_with_a_diverged_run_stays_empty(make_lab):
+    base = BASE.replace(optimizer="sgd", lr=1.0)
+    lab = make_lab(base, l2=(1e-3, 1e90), dropout=(0, 0.9))
+    fill(lab)
+    lost = lab.map.results.query("status == 'diverged'").groupby(["l2", "dropout"])
+    assert 0 < np.isnan(cells(lab)).sum() == lost.ngroups < 56
+    assert "<td>–</td>" in lab.map._note.value
+
+
+def test_the_map_leaves_cuda_to_the_live_run(map_lab):
+    controls = Controls(BASE, map_lab.knobs, map_lab.map.axes)
+    for given, used in (("cuda", "cpu"), ("cuda:1", "cpu"), ("cpu", "cpu")):
+        live_map = lab_fill.LiveMap(map_lab.map.axes, controls, (), given)
+        assert live_map.device == used
+
+
+def test_only_the_maps_thread_touches_the_map(map_lab, monkeypatch):
+    drawers = set()
+    update = lab_figure.LiveFigure.batch_update
+
+    def watched(figure):
+        if figure is map_lab.map.figure:
+            drawers.add(threading.current_thread().name)
+        return update(figure)
+
+    monkeypatch.setattr(lab_figure.LiveFigure, "batch_update", watched)
+    fill(map_lab)
+    click(map_lab, 1, 1)
+    settle(map_lab)
+    assert drawers == {"lab map"}
+
+
 def test_what_the_browser_reports_changes_no_figure(lab):
     figure = lab.figure.curves
     before = str(figure.to_dict())
@@ -754,7 +998,7 @@ def test_a_malformed_choice_is_told_by_its_key(make_lab, change, problem):
 
 
 def test_every_knob_has_a_name_in_plain_words():
-    fields = Experiment.__dataclass_fields__.keys() - {"data", "dtype", "seed"}
+    fields = Experiment.__dataclass_fields__.keys() - {"data", "dtype", "seed", "fold"}
     fields -= {"hidden", "channels", "augment"}
     unnamed = [f for f in (*fields, *AUGMENT) if label(f) == f and f not in NAMES]
     assert unnamed == []
@@ -778,13 +1022,17 @@ def test_the_output_is_the_same_every_time(make_lab):
     assert " at 0x" not in first["text/plain"]
 
 
-def test_python_exits_cleanly_while_a_lab_trains():
+@pytest.mark.parametrize(
+    "move", [f'sliders["epochs"].value = {LONG}', "fill.value = True"]
+)
+def test_python_exits_cleanly_while_a_lab_trains(move):
     program = f"""
 import sys
 from utils import Experiment, Lab
-lab = Lab(Experiment(n_train=40, hidden=(8,), epochs=6), epochs=(1, {LONG}))
-lab.controls.sliders["epochs"].value = {LONG}
-assert not lab.wait(0.2)
+base = Experiment(n_train=40, hidden=(8,), epochs=100)
+lab = Lab(base, epochs=(1, {LONG}), l2=(1e-6, 1), dropout=(0, 0.9))
+lab.controls.{move}
+assert not (lab.wait(0.2) and lab.map.wait(0.2))
 sys.exit(7)
 """
     command = [sys.executable, "-c", program]

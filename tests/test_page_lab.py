@@ -4,6 +4,7 @@ Each test gets a page of its own with one lab, opened from disk; what it shows m
 what `fit` computes for the same settings. tests/test_pages.py opens the book's own.
 """
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -273,6 +274,8 @@ def test_a_combination_that_is_refused_is_named(open_lab):
     base = MOONS.replace(optimizer="sgd", momentum=0.5)
     lab = open_lab(base, optimizer=("sgd", "adam"), momentum=(0, 0.9))
     finished(lab)
+    options = lab.locator("select[name=optimizer] option")
+    expect(options).to_have_text(["SGD", "Adam"])
     lab.locator("select[name=optimizer]").select_option("adam")
     finished(lab, "error")
     expect(output(lab, "message")).to_contain_text("momentum = 0.5: must be 0")
@@ -333,6 +336,7 @@ def test_the_map_is_the_mean_of_three_seeds_and_leads_to_its_settings(open_lab):
     finished(lab)
     lab.locator("button[name=fill]").click()
     expect(output(lab, "map")).to_contain_text("mean of 3 seeds", timeout=30_000)
+    expect(output(lab, "map")).to_contain_text("Trained here, by WebAssembly (this")
     lab.get_by_text("The map as a table").click()
     rows = lab.locator(".lab-cells tr").all()
     assert len(rows) == 9
@@ -381,3 +385,8 @@ def test_reduced_motion_draws_the_end_alone(open_lab, page):
     put(lab, "epochs", 24)
     assert_shows(lab, base.replace(epochs=25))
     assert set(page.evaluate("lengths")) <= {2, 25}
+
+
+def test_the_script_is_small(site):
+    """Kernels, trainer and lab together; figures.js has 2 kB more."""
+    assert len(gzip.compress((site / "lab.js").read_bytes())) <= 25_000

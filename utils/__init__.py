@@ -5,11 +5,24 @@ from importlib import import_module
 from utils.claims import claim
 from utils.experiment import Augment, Experiment
 from utils.runs import Runs, fit
+from utils.sweep import Sweep, sweep  # at once, so that the name is not the package
 from utils.training import train
 
-_LAZY = {"Lab": "utils.lab", "plots": "utils.plots"}
+_LAZY = {"Lab": "utils.lab", "plots": "utils.plots", "search": "utils.tuning"}
 
-__all__ = ["Augment", "Experiment", "Lab", "Runs", "claim", "fit", "plots", "train"]
+__all__ = [
+    "Augment",
+    "Experiment",
+    "Lab",
+    "Runs",
+    "Sweep",
+    "claim",
+    "fit",
+    "plots",
+    "search",
+    "sweep",
+    "train",
+]
 
 
 def __getattr__(name):

@@ -2,7 +2,8 @@
 
 One background thread trains and draws. The widgets' callbacks only note what the
 reader asked for; the thread takes the notes between two epochs. It starts with the
-reader's first move, so a notebook that is merely executed stays quiet.
+reader's first move, so a notebook that is merely executed stays quiet. The map of
+λ × p has a thread of its own (`lab_fill`).
 """
 
 import atexit
@@ -13,13 +14,14 @@ import threading
 import torch
 from IPython import get_ipython
 
-from utils import plots
+from utils import lab_map, plots
 from utils.data import load
 from utils.engine import choose_device
 from utils.experiment import Experiment
 from utils.lab_controls import Controls
 from utils.lab_figure import LabFigure, number_names
-from utils.lab_knobs import option_text, parse_knobs, short_label, value_of
+from utils.lab_fill import LiveMap
+from utils.lab_knobs import Knob, parse_knobs, setting, value_of
 from utils.lab_layout import answer_at_once, close_all, lay_out
 from utils.lab_panels import INPUT_KNOBS
 from utils.lab_run import CURVES, LiveRun
@@ -39,7 +41,7 @@ class Lab:
 
     `state` is 'ready', 'training', 'paused', 'done' or 'error', `message` says more,
     `results` holds the numbers on show, `error` the last exception. `controls` has
-    the widgets, `figure` the figure.
+    the widgets, `figure` the figure, `map` the map of λ × p, None without both knobs.
 
     Args:
         base: the book's own run; the lab starts from its settings.
@@ -61,7 +63,8 @@ class Lab:
         **knobs: tuple[float, float] | tuple[str | bool, ...],
     ):
         self.base, self.knobs = base, parse_knobs(base, knobs)
-        self.controls = Controls(base, self.knobs)
+        axes = _axes(self.knobs)
+        self.controls = Controls(base, self.knobs, axes)
         self.device = choose_device(device, base.dtype)
         self.description = description or _describe(base, self.knobs)
         self._book = book = fit(base, device="cpu")[0]
@@ -73,7 +76,10 @@ class Lab:
         self.figure = LabFigure(book, inputs=see)
         self.results = self._book_results = _results(book)
         c = self.controls
-        self.widget = lay_out([c.box()], self.figure.widgets, [c.numbers])
+        self.map = axes and LiveMap(axes, c, tuple(self.knobs), str(self.device))
+        below = [self.map.widget] if self.map else []
+        figures = [*self.figure.widgets, *below]
+        self.widget = lay_out([c.box()], figures, [c.numbers])
         answer_at_once(self.widget)
         self.error: Exception | None = None
         self._run: LiveRun | None = None
@@ -97,8 +103,10 @@ class Lab:
             return self._news.wait_for(self._is_resting, timeout)
 
     def close(self) -> None:
-        """End the lab's thread and take its widgets off the page."""
+        """End the lab's threads and take its widgets off the page."""
         self._end()
+        if self.map is not None:
+            close_all(self.map.sheet)
         close_all(self.widget)
 
     def to_dict(self) -> dict:
@@ -162,6 +170,8 @@ class Lab:
             self._news.notify_all()
         if self._thread is not None:
             self._thread.join(JOIN_SECONDS)
+        if self.map is not None:
+            self.map.end(JOIN_SECONDS)
         if self in _open:
             _open.remove(self)
 
@@ -264,11 +274,16 @@ class Lab:
         """What sets the present run apart from the book's, for the legend."""
         own, book = self._run.experiment, self.base
         changed = [
-            f"{short_label(name)} = {_text(value_of(own, name))}"
+            setting(own, name)
             for name in (*self.controls.sliders, *self.controls.choices, "seed")
             if value_of(own, name) != value_of(book, name)
         ]
         return ", ".join(changed) or "as in the book"
+
+
+def _axes(knobs):
+    numbers = {name: k for name, k in knobs.items() if isinstance(k, Knob)}
+    return lab_map.axes({name: (k.low, k.high) for name, k in numbers.items()})
 
 
 def _running_cell():
@@ -324,10 +339,6 @@ def _cell(base, name, results):
 def _number_format(base, name):
     share = name.endswith("accuracy") and load(base.data).task != "regression"
     return ".1%" if share else ".4f"
-
-
-def _text(value):
-    return option_text(value) if isinstance(value, str | bool) else f"{value:g}"
 
 
 def _status(state, message, device):

@@ -13,6 +13,7 @@ PENALTIES = ("l1", "l2")
 CONVENTION = "L = L<sub>data</sub> + λ₁ Σ|w| + λ₂ Σw²"
 LABEL_WIDTH = "9.5em"
 MAX_SEED = 2**32 - 1
+FILL = "Fill the map of λ × p"
 HEADING = 18  # letters that fit beside a slider
 BUTTON_EM, BUTTONS_EM = 0.6, 13  # a letter's width; room for a row of buttons
 
@@ -22,23 +23,37 @@ class Controls:
 
     `sliders` maps the name of a Knob to its slider, `choices` that of a Choice to its
     buttons or its menu; `penalty` chooses between L1 and L2 where one slider serves
-    both, and is None elsewhere.
+    both, and is None elsewhere. `fill` fills the map, None without one.
 
     Args:
         base: where the controls stand at first.
         knobs: what parse_knobs returned.
+        axes: those of the lab's map, if it has one; its settings are among those of
+            the sliders.
     Raises: ValueError if l1 and l2 are both knobs, and neither is 0 in base.
     """
 
-    def __init__(self, base: Experiment, knobs: dict[str, Knob | Choice]):
+    def __init__(
+        self,
+        base: Experiment,
+        knobs: dict[str, Knob | Choice],
+        axes: dict | None = None,
+    ):
         self.base = base
+        stops = {axis["name"]: axis["values"] for axis in (axes or {}).values()}
         choice = _choice(base, knobs)
         numbers = {n: k for n, k in knobs.items() if isinstance(k, Knob)}
-        self.sliders = {n: _slider(k) for n, k in numbers.items() if n not in choice}
+        self.sliders = {
+            n: _slider(k, stops.get(n, ()))
+            for n, k in numbers.items()
+            if n not in choice
+        }
         self.choices = {n: _menu(knobs[n]) for n in knobs if n not in numbers}
         self.penalty = _penalty(choice) if choice else None
         if choice:
-            slider = _slider(_merged(choice)).add_class("lab-l1").add_class("lab-l2")
+            both = [v for n in PENALTIES for v in stops.get(n, ())]
+            slider = _slider(_merged(choice), both)
+            slider.add_class("lab-l1").add_class("lab-l2")
             self.sliders = dict.fromkeys(PENALTIES, slider) | self.sliders
             self.penalty.observe(self._name_penalty, "value")
         self.seed = widgets.BoundedIntText(base.seed, min=0, max=MAX_SEED)
@@ -52,6 +67,7 @@ class Controls:
         self.restart = _toggle("Restart", "refresh", "restart")
         self.pin = _toggle("Pin", "thumb-tack", "pin")
         self.unpin = _toggle("Unpin", "times", "unpin")
+        self.fill = _toggle(FILL, "th", "fill") if axes else None
         self.progress = widgets.IntProgress(0, 0, base.epochs)
         _describe(self.progress, "epoch 0")
         self.status = widgets.HTML().add_class("lab-status")
@@ -73,6 +89,23 @@ class Controls:
         penalty = [] if self.penalty is None else [self.penalty]
         settings = [*dict.fromkeys(self.sliders.values()), *self.choices.values()]
         return [*settings, *penalty, self.seed]
+
+    def load(self, settings: dict[str, float]) -> None:
+        """Move the sliders to a cell of the map.
+
+        Args:
+            settings: a value of each axis of the map.
+        """
+        for name, value in settings.items():
+            if self.penalty is not None and name in PENALTIES:
+                self.penalty.value = name
+            self.sliders[name].value = value
+
+    def show_filling(self, filling: bool) -> None:
+        """Turn the button that fills the map into one that stops it, or back."""
+        self.fill.value = filling
+        self.fill.description = "Stop" if filling else FILL
+        self.fill.icon = "stop" if filling else "th"
 
     def show_playing(self, playing: bool) -> None:
         """Turn the play button into a pause button, or back."""
@@ -156,9 +189,9 @@ def _penalty(choice):
     return buttons.add_class("lab-penalty")
 
 
-def _slider(knob):
+def _slider(knob, stops=()):
     if knob.scale == "log":
-        options = [(_short(v), v) for v in knob.steps]
+        options = [(_short(v), v) for v in sorted({*knob.steps, *stops})]
         slider = widgets.SelectionSlider(options=options, value=knob.value)
     else:
         kind = widgets.IntSlider if knob.whole else widgets.FloatSlider

@@ -144,7 +144,7 @@ def parse_knobs(base: Experiment, wanted: dict) -> dict[str, Knob | Choice]:
             )
         choice = isinstance(value_of(base, name), str | bool)
         parse = _choice if choice else _range
-        knobs[name] = parse(base, name, values, _others(wanted, name))
+        knobs[name] = parse(base, name, values, others_of(wanted, name))
     return knobs
 
 
@@ -179,6 +179,14 @@ def short_label(name: str) -> str:
     return label(name) if short == "p" and name != "dropout" else short
 
 
+def setting(experiment: Experiment, name: str) -> str:
+    """Return 'λ₂ = 0.001', 'optimizer = SGD'."""
+    value = value_of(experiment, name)
+    choice = isinstance(value, str | bool)
+    text = option_text(value) if choice else f"{value:g}"
+    return f"{short_label(name)} = {text}"
+
+
 def option_text(value: str | bool) -> str:
     """Return what readers call a choice."""
     return OPTIONS.get(value) or value.replace("_", " ")
@@ -194,7 +202,7 @@ def _choice(base, name, values, others):
     if len(set(values)) < len(values):
         raise ValueError(f"{name} = {values!r}: choices must differ")
     for value in values:
-        _accepted(base, name, value, others)
+        accept(base, name, value, others)
     if own not in values:
         raise ValueError(f"{name} = {values!r}: must hold the experiment's own {own!r}")
     return Choice(name, tuple(values), own)
@@ -207,7 +215,7 @@ def _range(base, name, limits, others):
         )
     if not isinstance(limits, list | tuple) or len(limits) != 2:
         raise ValueError(f"{name} = {limits!r}: must be a range (low, high)")
-    low, high = (_accepted(base, name, end, others) for end in limits)
+    low, high = (accept(base, name, end, others) for end in limits)
     if not low < high:
         raise ValueError(f"{name} = {limits!r}: low must be < high")
     log, value = _is_log(name), value_of(base, name)
@@ -224,13 +232,13 @@ def _range(base, name, limits, others):
     return Knob(name, low, high, value)
 
 
-def _others(wanted, name):
+def others_of(wanted, name):
     """Every (name, value) that another knob can surely be set to."""
     ranges = {k: v for k, v in wanted.items() if isinstance(v, list | tuple)}
     return [(k, value) for k, values in ranges.items() if k != name for value in values]
 
 
-def _accepted(base, name, value, others):
+def accept(base, name, value, others):
     """Return the value as Experiment keeps it, alone or beside one other knob's.
 
     Raises: ValueError, the one for value alone, if none of these are valid.

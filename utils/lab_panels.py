@@ -238,8 +238,8 @@ def first_inputs(experiment, count):
     The random numbers are those that the engine draws for that step.
     """
     e = experiment
-    n = min(count, e.batch_size, e.n_train)
-    order = random.permutations(e.seed, Purpose.ORDER, [0], e.n_train)[0, :n].numpy()
+    n = min(count, e.batch_size, e.n_points)
+    order = random.permutations(e.seed, Purpose.ORDER, [0], e.n_points)[0, :n].numpy()
     plain = x = torch.as_tensor(training_set(e).X[order])
 
     def draw(kind, purpose, width):

@@ -10,10 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from utils import plots
+from utils import lab_map, plots
 from utils.data import load
 from utils.experiment import Experiment
-from utils.lab_knobs import Knob
+from utils.lab_knobs import Knob, option_text
 from utils.lab_panels import (
     BINS,
     IMAGES,
@@ -31,8 +31,6 @@ YOURS, BOOKS = "your run", "the book's run"
 PINS = 4
 WEIGHTS = {"description": "Histogram of the weights that are not 0.", "bins": BINS}
 INPUTS = {"description": "Training images as they are, and as the network sees them."}
-STRENGTHS = ("l2", "l1", "weight_decay")
-LAMS, RATES = 7, 7  # beside λ = 0
 HEIGHT = 280
 KINDS = {
     RegionPanel: "regions",
@@ -48,7 +46,8 @@ def views(lab: dict) -> dict:
     Args:
         lab: what Lab.to_dict returned.
     Returns: {"figures": {view: Plotly JSON}, "watch": what the worker is to predict,
-        "sliders": {knob: {"values": its positions, "whole": if it counts}}}.
+        "inputs": {knob: {"values": a slider's positions, "whole": if it counts, or
+        "texts": what its choices are called}}}.
     """
     e = Experiment.from_json(json.dumps(lab["experiment"]))
     panel = picture(e, _nothing(e))
@@ -63,7 +62,7 @@ def views(lab: dict) -> dict:
         figures["inputs"] = _panel(InputPanel(e), INPUTS | shape)
     parsed = {name: json.loads(pio.to_json(f)) for name, f in figures.items()}
     watch = _watch(panel, "inputs" in figures)
-    return {"figures": parsed, "watch": watch, "sliders": _sliders(lab["knobs"])}
+    return {"figures": parsed, "watch": watch, "inputs": _inputs(lab["knobs"])}
 
 
 def plane(lab: dict) -> dict | None:
@@ -73,35 +72,28 @@ def plane(lab: dict) -> dict | None:
         lab: what Lab.to_dict returned.
     Returns: {"figure": Plotly JSON, "x": {"name", "values"}, "y": the same}, or None.
     """
-    knobs = lab["knobs"]
-    strength = next((name for name in STRENGTHS if name in knobs), None)
-    if strength is None or "dropout" not in knobs:
-        return None
-    low, high = (np.log10(knobs[strength][end]) for end in ("min", "max"))
-    lams = [0.0, *10 ** np.linspace(low, high, LAMS)]
-    rates = np.linspace(knobs["dropout"]["min"], knobs["dropout"]["max"], RATES)
-    axes = {
-        "y": {"name": strength, "values": [float(f"{lam:.1e}") for lam in lams]},
-        "x": {"name": "dropout", "values": rates.round(2).tolist()},
+    ranges = {
+        name: (knob["min"], knob["max"])
+        for name, knob in lab["knobs"].items()
+        if "choices" not in knob
     }
-    cells = [(lam, p) for lam in axes["y"]["values"] for p in axes["x"]["values"]]
-    empty = pd.DataFrame(cells, columns=[strength, "dropout"])
-    empty = empty.assign(seed=0, val_loss=np.nan)
-    text = "Validation loss over the strength of the penalty and the dropout rate."
-    figure = plots.heatmap(
-        empty, "dropout", strength, "val_loss", description=text, mark=None
-    )
+    axes = lab_map.axes(ranges)
+    if axes is None:
+        return None
+    figure = lab_map.draw(axes, lab["experiment"]["data"])
     return axes | {"figure": json.loads(pio.to_json(figure))}
 
 
-def _sliders(knobs):
-    """The positions of every slider: those of JupyterLab."""
-    ranges = {
-        name: Knob(name, *(knob[key] for key in ("min", "max", "value")))
-        for name, knob in knobs.items()
-        if "choices" not in knob
-    }
-    return {n: {"values": k.steps, "whole": k.whole} for n, k in ranges.items()}
+def _inputs(knobs):
+    """The positions of every slider, the names of every choice: those of JupyterLab."""
+    found = {}
+    for name, knob in knobs.items():
+        if "choices" in knob:
+            found[name] = {"texts": [option_text(choice) for choice in knob["choices"]]}
+        else:
+            own = Knob(name, *(knob[key] for key in ("min", "max", "value")))
+            found[name] = {"values": own.steps, "whole": own.whole}
+    return found
 
 
 def _nothing(e):

@@ -132,7 +132,7 @@ def fit(experiments, device: str = "auto") -> Runs:
     Raises: ValueError for none, or a device that is not there.
     Warns: RuntimeWarning naming each run that diverged.
     """
-    runs = _fit(*_named(experiments), device)
+    runs = train_all(*_named(experiments), device)
     for i, run in enumerate(runs):
         if run.status == "diverged":
             at = len(run.history["val_loss"])
@@ -141,8 +141,14 @@ def fit(experiments, device: str = "auto") -> Runs:
     return Runs(runs)
 
 
-def _fit(names, experiments, device):
-    """Train all at once; where memory runs out, one half after the other."""
+def train_all(names, experiments, device):
+    """Train all at once; where memory runs out, one half after the other.
+
+    Args:
+        names, experiments: lists of one length.
+        device: as for fit.
+    Returns: list of Run.
+    """
     try:
         return _fit_together(names, experiments, device)
     except torch.OutOfMemoryError:
@@ -150,8 +156,8 @@ def _fit(names, experiments, device):
             raise
     torch.cuda.empty_cache()
     half = len(experiments) // 2
-    first = _fit(names[:half], experiments[:half], device)
-    return first + _fit(names[half:], experiments[half:], device)
+    first = train_all(names[:half], experiments[:half], device)
+    return first + train_all(names[half:], experiments[half:], device)
 
 
 def _fit_together(names, experiments, device):

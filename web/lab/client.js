@@ -5,7 +5,7 @@ const ENGINES = ["auto", "javascript"];
 let url;
 
 export class Client {
-  // on: {engine(name), frame(frame), cell(cell), error(message)}
+  // on: {engine(name), frame(frame), cell(cell), cells(cells), error(message)}
   constructor(packed, name, on) {
     this.packed = packed;
     this.name = name;
@@ -33,8 +33,7 @@ export class Client {
     this.worker.onmessage = ({ data }) => {
       if (data.type === "engine") this.on.engine(data.name);
       else if (data.type === "error") this.on.error(data.message);
-      else if (data.type === "cell") this.on.cell(data);
-      else this.on.frame(data);
+      else this.on[data.type](data);
     };
     this.worker.postMessage({ type: "data", name: this.name, packed: this.packed });
     this.worker.postMessage({ type: "start", engine });

@@ -43,7 +43,8 @@ function nearest(values, value) {
 
 class Choice {
   constructor(name, knob, id) {
-    const options = knob.choices.map((v) => element("option", { value: String(v), textContent: wording(v) }));
+    const options = knob.choices.map((v, k) =>
+      element("option", { value: String(v), textContent: knob.texts[k] }));
     this.choices = knob.choices;
     this.input = element("select", { name, id }, ...options);
     const label = element("label", { htmlFor: id, textContent: knob.label });
@@ -60,8 +61,6 @@ class Choice {
 
   show() {}
 }
-
-const wording = (v) => (v === true ? "on" : v === false ? "off" : v.replace("_", " "));
 
 class Seed {
   constructor(id) {

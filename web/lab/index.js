@@ -23,12 +23,12 @@ function grid({ data: [{ x, y }] }) {
 class Lab {
   // lab: what Lab.to_dict in utils/lab.py wrote; packed: its data set
   constructor(root, number, { experiment: base, knobs }, packed) {
-    const views = read(root, "lab-views"), { figures, sliders } = views;
+    const views = read(root, "lab-views"), { figures, inputs } = views;
     const watch = { ...views.watch, points: views.watch.grid && grid(figures.picture) };
     Object.assign(this, { root, number, base, watch, records: [], task: packed.task });
     const seed = { label: "seed", min: 0, values: [0, 2 ** 32 - 1], value: base.seed, whole: true };
     this.knobs = Object.fromEntries(Object.entries({ ...knobs, seed }).map(
-      ([name, knob]) => [name, { ...knob, ...sliders[name] }]));
+      ([name, knob]) => [name, { ...knob, ...inputs[name] }]));
     this.first = Object.fromEntries(Object.entries(this.knobs).map(([name, k]) => [name, k.value]));
     this.controls = new Controls(number, this.knobs, {
       change: () => this.change(),

@@ -1,5 +1,5 @@
-// The map of a loss over λ × p: a network for each cell and seed, trained by several
-// workers at once, the mean over the seeds so far drawn as it comes.
+// The map of a loss over λ × p: a network for each cell and seed, trained all at once by
+// WebGPU or by several workers, the mean over the seeds so far drawn as it comes.
 import { Client } from "./client.js";
 import { apply, text } from "./experiment.js";
 
@@ -23,27 +23,57 @@ export class Plane {
   }
 
   fill() {
-    const { x, y, figure } = this.plane;
-    const cells = y.values.flatMap((_, row) => x.values.map((_, column) => ({ row, column })));
-    const { seed } = this.lab.experiment;
-    this.sums = cells.map(() => ({ sum: 0, count: 0 }));
-    this.base = { ...this.lab.experiment };
-    this.queue = Array.from({ length: SEEDS }, (_, k) => cells.map((c, index) => ({ ...c, index, seed: seed + k }))).flat();
-    this.total = this.queue.length;
-    this.done = 0;
-    this.began = performance.now();
+    const { x, y, figure } = this.plane, base = { ...this.lab.experiment };
+    const cells = y.values.flatMap((v) => x.values.map((u) => ({ [x.name]: u, [y.name]: v })));
+    this.jobs = Array.from({ length: SEEDS }, (_, k) => cells.map((cell, index) =>
+      ({ cell: index, experiment: apply(base, { ...cell, seed: base.seed + k }) }))).flat();
+    this.queue = this.jobs.map((_, at) => at); // what is not yet trained
+    this.losses = Array(this.jobs.length);
+    Object.assign(this, { base, share: 0, epoch: 0, why: "", began: performance.now() });
     this.canvas.hidden = false;
     window.bookFigures.add(this.canvas, figure);
     this.button.textContent = "Stop";
-    if (!this.clients.length) {
-      for (let k = 0; k < WORKERS; k++) this.clients.push(this.client());
-    } else this.clients.forEach((client) => this.next(client));
+    this.tryGpu();
     this.draw();
+  }
+
+  // All networks at once by WebGPU; where that fails, workers train what is missing.
+  tryGpu() {
+    this.onGpu = true;
+    this.gpu ??= new Client(this.packed, this.base.data, {
+      engine: () => {},
+      cells: (cells) => cells.id === this.gpu.id && this.evolve(cells),
+      error: (message) => this.takeOver(message),
+    });
+    this.gpu.id += 1;
+    const experiments = this.jobs.map(({ experiment }) => experiment);
+    this.gpu.post({ type: "map", id: this.gpu.id, experiments });
+  }
+
+  // The losses of jobs first, first + 1, … after an epoch
+  evolve({ first, epoch, epochs, losses, over, name }) {
+    if (!this.onGpu || !this.queue.length) return;
+    Object.assign(this, { name, epoch });
+    losses.forEach((loss, k) => (this.losses[first + k] = loss));
+    this.share = (first + losses.length * (over ? 1 : epoch / epochs)) / this.jobs.length;
+    if (over) this.queue = this.queue.filter((at) => at >= first + losses.length);
+    this.draw();
+  }
+
+  takeOver(why) {
+    if (!this.onGpu) return;
+    Object.assign(this, { onGpu: false, why: ` (${why})`, name: this.engine });
+    for (const at of this.queue) delete this.losses[at];
+    if (this.clients.length) return this.clients.forEach((client) => this.next(client));
+    for (let k = 0; k < WORKERS; k++) this.clients.push(this.client());
   }
 
   client() {
     const client = new Client(this.packed, this.base.data, {
-      engine: () => this.next(client),
+      engine: (name) => {
+        this.name = this.engine = name;
+        this.next(client);
+      },
       cell: (cell) => this.take(client, cell),
       error: (message) => {
         this.said.value = message;
@@ -54,20 +84,16 @@ export class Plane {
   }
 
   next(client) {
-    const job = this.queue.shift();
-    client.job = job;
-    if (!job) return;
-    const { x, y } = this.plane;
-    const settings = { [x.name]: x.values[job.column], [y.name]: y.values[job.row], seed: job.seed };
-    client.post({ type: "cell", id: job.index, experiment: apply(this.base, settings) });
+    client.job = this.queue.shift();
+    if (client.job === undefined) return;
+    const { experiment } = this.jobs[client.job];
+    client.post({ type: "cell", id: client.job, experiment });
   }
 
   take(client, cell) {
-    if (cell && client.job) {
-      const { val_loss: loss } = cell.record, at = this.sums[client.job.index];
-      at.sum += Number.isFinite(loss) ? loss : NaN;
-      at.count += 1;
-      this.done += 1;
+    if (cell && client.job !== undefined) {
+      this.losses[client.job] = cell.record.val_loss;
+      this.share = Object.keys(this.losses).length / this.jobs.length;
     }
     this.next(client);
     this.draw();
@@ -75,12 +101,13 @@ export class Plane {
 
   stop() {
     this.queue = [];
+    if (this.onGpu) this.gpu.send("stop");
     this.draw();
   }
 
   // At most a drawing every DRAW ms, and one at the end
   draw() {
-    const over = !this.queue.length && this.clients.every((c) => !c.job);
+    const over = !this.queue.length && this.clients.every((c) => c.job === undefined);
     if (this.waiting && !over) return;
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => {
@@ -89,24 +116,43 @@ export class Plane {
     }, over ? 0 : DRAW);
   }
 
+  // Of each cell, over the seeds so far; NaN where one diverged or none is trained
+  means() {
+    const { x, y } = this.plane, sums = Array(x.values.length * y.values.length).fill(NaN);
+    const counts = sums.map(() => 0);
+    this.losses.forEach((loss, at) => {
+      const { cell } = this.jobs[at];
+      sums[cell] = (counts[cell]++ ? sums[cell] : 0) + (Number.isFinite(loss) ? loss : NaN);
+    });
+    return sums.map((sum, k) => sum / counts[k]);
+  }
+
   paint(over) {
-    const { figure, x, y } = this.plane, columns = x.values.length;
-    const means = this.sums.map(({ sum, count }) => (count ? sum / count : NaN));
+    const { figure, x, y } = this.plane, columns = x.values.length, means = this.means();
     const z = y.values.map((_, row) => means.slice(row * columns, (row + 1) * columns).map((v) => (Number.isFinite(v) ? v : null)));
     figure.data[0].z = z;
     const best = means.reduce((b, v, k) => (v < (means[b] ?? Infinity) || Number.isNaN(means[b]) ? k : b), 0);
     figure.layout.shapes = Number.isFinite(means[best]) ? outline(best % columns, Math.floor(best / columns)) : [];
     window.bookFigures.update(this.canvas, figure);
-    const seconds = (performance.now() - this.began) / 1000;
-    const left = this.done ? (seconds / this.done) * (this.total - this.done) : 0;
-    this.said.value = over
-      ? `${this.done} networks in ${seconds.toFixed(1)} s, ${this.clients.length} at a time; ${
-        this.done === this.total ? `mean of ${SEEDS} seeds` : "not all were trained"}.`
-      : `${this.done} of ${this.total} networks, about ${Math.ceil(left)} s left`;
+    this.said.value = this.progress(over);
     if (!over) return this.listen();
     this.button.textContent = "Fill the map again";
     this.list(means);
     this.listen();
+  }
+
+  progress(over) {
+    const { share, onGpu, epoch, jobs, name, why } = this;
+    const seconds = (performance.now() - this.began) / 1000;
+    const trained = Math.round(share * jobs.length);
+    const all = share === 1 ? `mean of ${SEEDS} seeds` : "not all were trained";
+    const end = onGpu && share < 1
+      ? `${jobs.length} networks, stopped after epoch ${epoch}`
+      : `${trained} networks in ${seconds.toFixed(1)} s, ${onGpu ? "all" : this.clients.length} at ${onGpu ? "once" : "a time"}`;
+    const left = share ? `, about ${Math.ceil((seconds / share) * (1 - share))} s left` : "";
+    const way = onGpu ? `Epoch ${epoch} of ${jobs.length} networks` : `${trained} of ${jobs.length} networks`;
+    const by = name ? ` Trained here, by ${name}${why}.` : "";
+    return (over ? `${end}; ${all}.` : `${way}${left}.`) + by;
   }
 
   listen() {

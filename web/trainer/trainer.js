@@ -6,7 +6,7 @@ import { Network, memoryNeeded, pad } from "./network.js";
 import { PURPOSE, permutation, uniforms } from "./random.js";
 import { warp } from "./warp.js";
 
-const BETA1 = 0.9, BETA2 = 0.999;
+export const BETA1 = 0.9, BETA2 = 0.999;
 // What `set` cannot change: memory is laid out by it.
 const SHAPE = ["data", "n_train", "hidden", "activation", "batch_norm", "batch_size"];
 
@@ -218,7 +218,7 @@ function softmaxSlope(z, out, at, outputs, y, n) {
   out.fill(0, at + outputs, at + pad(outputs));
 }
 
-function explained(loss, y, n) {
+export function explained(loss, y, n) {
   let mean = 0, variance = 0;
   for (let s = 0; s < n; s++) mean += y[s] / n;
   for (let s = 0; s < n; s++) variance += (y[s] - mean) ** 2 / n;

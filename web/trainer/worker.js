@@ -6,14 +6,17 @@
 //       inputs} asks for predictions at points [n · features], of the first `validation`
 //       validation examples, and for that many images of the first step,
 //     {type: "cell", id, experiment}: train to the end and send the last record alone,
+//     {type: "map", id, experiments}: train all at once by WebGPU; {type: "stop"} ends it,
 //     {type: "pause"}, {type: "resume"}, {type: "drawn"}: a frame is on show.
 // Out: {type: "engine", name}, {type: "frame", id, records, status, kept, views}, of
 //     which no more than one, and a run's last, are on their way,
 //     views = null but for the last frame of a run and some on the way,
-//     {type: "cell", id, record}, {type: "error", id, message}. The records of a run come
-//     in order, each once.
+//     {type: "cell", id, record}, {type: "error", id, message},
+//     {type: "cells", id, name, …}: what trainMap in gpu.js tells after an epoch, and the
+//     GPU's name. The records of a run come in order, each once.
 import { unpack } from "./data.js";
 import { chooseEngine } from "./engines.js";
+import { chooseGpu, fitsGpu, trainMap } from "./gpu.js";
 import { Trainer } from "./trainer.js";
 
 const SLICE = 12; // ms of training between two looks at the messages
@@ -23,6 +26,7 @@ const PANELS = 300; // ms between two frames that carry more than the curves
 const FOLLOW = 250; // ms: a run that will be over by then is not cut short
 const data = {};
 let engine, trainer, wanted, sent, running = null, paused = false, awake = false, drawing = false;
+let mapping = null; // the id of the map that trains
 
 const now = () => performance.now();
 const channel = new MessageChannel();
@@ -140,6 +144,24 @@ const HANDLERS = {
     while (trainer.status === "running") records.push(trainer.runEpoch());
     const record = records[trainer.kept.epoch - 1] ?? records.at(-1);
     postMessage({ type: "cell", id, record });
+  },
+  async map({ id, experiments }) {
+    mapping = id;
+    if (!experiments.every(fitsGpu)) throw new Error("WebGPU does not know these settings");
+    const gpu = await chooseGpu();
+    try {
+      engine ??= await chooseEngine();
+      await trainMap(gpu, engine, experiments, data[experiments[0].data], (found) => {
+        const on = mapping === id;
+        if (on) postMessage({ type: "cells", id, name: gpu.name, ...found });
+        return on;
+      });
+    } finally {
+      gpu.device.destroy();
+    }
+  },
+  stop() {
+    mapping = null;
   },
 };
 

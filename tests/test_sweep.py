@@ -1,0 +1,273 @@
+import errno
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from utils import Experiment, fit, sweep
+from utils.sweep import cache, stream, work
+from utils.sweep.plan import COLUMNS, Plan
+
+BASE = Experiment(n_train=40, hidden=(8,), epochs=3)
+SPACE = {"l2": [0.0, 1e-3, 1e-2], "hidden": [(8,), (4, 4)]}
+same = pd.testing.assert_frame_equal
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The experiments that are trained in this process."""
+    members, train_rows = [], work.train_rows
+
+    def count(ensemble, device):
+        members.extend(ensemble)
+        return train_rows(ensemble, device)
+
+    monkeypatch.setattr(work, "train_rows", count)
+    return members
+
+
+def run(folder=None, space=SPACE, **options):
+    """A small sweep in this process."""
+    return sweep(BASE, space, cache=folder, workers=1, **options)
+
+
+def files(folder):
+    return sorted(folder.rglob("*.parquet"))
+
+
+def test_each_row_is_what_fit_gives():
+    frame = run(seeds=[3, 5], folds=2).frame
+    knobs = ["l2", "hidden", "seed", "fold"]
+    assert list(frame.columns) == [*knobs, *COLUMNS]
+    settings = [
+        (a, b, s, k)
+        for a in SPACE["l2"]
+        for b in SPACE["hidden"]
+        for s in (3, 5)
+        for k in (0, 1)
+    ]
+    assert list(frame[knobs].itertuples(index=False, name=None)) == settings
+    for row, (l2, hidden, seed, k) in zip(frame.itertuples(), settings, strict=True):
+        alone = fit(BASE.replace(l2=l2, hidden=hidden, seed=seed, fold=(k, 2)))
+        table = alone.summary().iloc[0]
+        assert row.status == alone[0].status and row.epoch == table.epoch
+        for name in COLUMNS[2:]:
+            assert getattr(row, name) == pytest.approx(table[name], rel=1e-9), name
+
+
+def test_knobs_of_augmentation_and_patience_are_swept_like_others():
+    base = Experiment(data="digits", n_train=30, hidden=(4,), epochs=6, patience=1)
+    frame = sweep(base, {"rotation": [0, 30]}, [0], cache=None).frame
+    for row, angle in zip(frame.itertuples(), (0, 30), strict=True):
+        alone = fit(base.replace(augment={"rotation": angle}))[0]
+        assert (row.rotation, row.epoch) == (angle, alone.epoch)
+        assert row.status == alone.status
+
+
+def test_ensembles_are_few_equal_and_of_one_seed():
+    plan = Plan(BASE.replace(epochs=1), {"l2": np.linspace(0, 1, 32)}, range(90))
+    parts = plan.ensembles("cpu")
+    sizes = [len(part) for part in parts]
+    assert sum(sizes) == 32 * 90 and max(sizes) == 64 and len(parts) == 45
+    assert all(len({e.seed for e in part}) <= 2 for part in parts)
+    assert max(len(p) for p in plan.ensembles("cuda")) == 72
+    left = plan.ensembles("cpu", {e.to_json() for e in [*parts[0], *parts[1][:9]]})
+    assert left[:-1] == parts[2:] and left[-1] == parts[1][9:]
+
+
+def test_a_sweep_again_trains_nothing_and_a_larger_one_what_is_new(tmp_path, trained):
+    first = run(tmp_path)
+    assert len(trained) == 18
+    trained.clear()
+    same(run(tmp_path).frame, first.frame)
+    assert not trained
+    run(tmp_path, SPACE | {"l2": [0.0, 1e-3, 1.0]})
+    assert len(trained) == 6 and {e.l2 for e in trained} == {1.0}
+
+
+def test_what_is_missing_alone_is_trained_again(tmp_path, trained):
+    first = run(tmp_path)
+    gone = files(tmp_path)[0]
+    count = len(pq.read_table(gone))
+    gone.unlink()
+    trained.clear()
+    same(run(tmp_path).frame, first.frame)
+    assert len(trained) == count < 18
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF
+    path.write_bytes(content)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def pickled(path):
+    path.write_bytes(b"cos\nsystem\n(S'touch unpickled'\ntR.")
+
+
+def from_elsewhere(path):
+    pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
+
+
+def lacking_a_column(path):
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["zeros"]), path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncate, flip_a_byte, empty, pickled, from_elsewhere, lacking_a_column],
+)
+def test_a_damaged_or_foreign_file_is_named_and_replaced(tmp_path, trained, damage):
+    first = run(tmp_path)
+    path = files(tmp_path)[0]
+    count = len(pq.read_table(path))
+    damage(path)
+    trained.clear()
+    with pytest.warns(UserWarning, match=path.name):
+        again = run(tmp_path)
+    same(again.frame, first.frame)
+    assert len(trained) == count
+    trained.clear()
+    run(tmp_path)
+    assert not trained
+
+
+def test_other_code_does_not_use_the_results(tmp_path, trained, monkeypatch):
+    run(tmp_path)
+    monkeypatch.setattr(cache, "code", lambda: "other")
+    run(tmp_path)
+    assert len(trained) == 36
+
+
+def test_the_fingerprint_knows_every_module_before_the_sweep():
+    from tests.test_imports import ORDER
+
+    before = ORDER[: ORDER.index("runs") + 1]
+    assert set(cache.MODULES) == set(before) - {"mimetypes"}
+    assert cache.fingerprint("cpu") != cache.fingerprint("cuda")
+
+
+def test_a_full_disk_is_named_once_and_the_sweep_goes_on(tmp_path, monkeypatch):
+    def full(table, path):
+        path.write_bytes(b"PAR1")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    whole = run()
+    monkeypatch.setattr(cache, "_write_table", full)
+    with pytest.warns(RuntimeWarning, match="No space left") as caught:
+        same(run(tmp_path).frame, whole.frame)
+    assert len(caught) == 1 and str(tmp_path) in str(caught[0].message)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_stream_closed_early_keeps_what_was_done(tmp_path, trained):
+    rows = stream(BASE, SPACE, cache=tmp_path, workers=1)
+    first = next(rows)
+    rows.close()
+    assert len(trained) == len(first) and len(files(tmp_path)) == 1
+    whole = list(stream(BASE, SPACE, cache=tmp_path, workers=1))
+    same(whole[0], first)
+    assert sum(map(len, whole)) == len(trained) == 18
+
+
+def test_results_are_handed_over_and_counted(tmp_path, capsys):
+    seen = []
+    whole = run(tmp_path, progress=True, on_result=seen.append)
+    assert sum(map(len, seen)) == 18 and "18/18" in capsys.readouterr().err
+    assert list(seen[0].columns) == list(whole.frame.columns)
+    seen.clear()
+    run(tmp_path, on_result=seen.append)
+    assert [len(part) for part in seen] == [18] and not capsys.readouterr().err
+
+
+def test_the_map_is_the_mean_over_seeds_and_folds():
+    space = {"l2": [0.0, 0.1], "lr": [1e-3, 1e-2, 1e-1]}
+    result = run(space=space, folds=2)
+    means = result.frame.groupby(["lr", "l2"])["val_loss"].mean().unstack()
+    np.testing.assert_allclose(result.map("l2", "lr").data[0].z, means, rtol=1e-5)
+    with pytest.raises(ValueError, match="more than"):
+        run(space=space | {"l1": [0, 1]}).map("l2", "lr")
+    with pytest.raises(ValueError, match="'loss': must be one of"):
+        result.map("l2", "lr", "loss")
+
+
+def test_the_best_setting_has_its_mean_and_standard_error():
+    result = run(space={"l2": [0.0, 10.0]})
+    for metric, order in ("val_loss", 1), ("val_accuracy", -1):
+        groups = result.frame.groupby("l2")[metric]
+        wanted = (order * groups.mean()).idxmin()
+        values, best = groups.get_group(wanted), result.best(metric)
+        assert best["l2"] == wanted and best["n"] == 3
+        assert best[metric] == pytest.approx(values.mean())
+        error = values.std(ddof=1) / np.sqrt(3)
+        assert best["standard_error"] == pytest.approx(error)
+
+
+def test_runs_that_diverge_are_kept_and_never_the_best(tmp_path):
+    base = BASE.replace(optimizer="sgd", data="diabetes")
+    options = {"space": {"lr": [1e-3, 1e4], "l2": [0, 0.1]}, "cache": tmp_path}
+    for _ in range(2):  # trained, then from the cache
+        with pytest.warns(RuntimeWarning, match="6 of 12 runs diverged"):
+            result = sweep(base, **options)
+        diverged = result.frame["status"] == "diverged"
+        assert (diverged == (result.frame["lr"] == 1e4)).all()
+        assert not np.isfinite(result.frame.loc[diverged, "val_loss"]).any()
+        assert result.best()["lr"] == 1e-3
+        cells = np.array(result.map("lr", "l2").data[0].z, float)
+        assert np.isnan(cells[:, 1]).all() and np.isfinite(cells[:, 0]).all()
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        nothing = sweep(base, {"lr": [1e4]}, cache=tmp_path)
+    with pytest.raises(ValueError, match="every setting"):
+        nothing.best()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"base": 3}, "base = 3"),
+        ({"space": {}}, "space = {}"),
+        ({"space": [1]}, "space = "),
+        ({"space": {"l2": []}}, "l2 = .*at least one value"),
+        ({"space": {"l2": 0.1}}, "l2 = 0.1"),
+        ({"space": {"activation": "relu"}}, "activation = 'relu'"),
+        ({"space": {"l3": [1]}}, "'l3': must be one of"),
+        ({"space": {"l2": [-1]}}, r"l2 = -1: must be a number in \[0"),
+        ({"space": {"l2": [0, 0.0]}}, "once"),
+        ({"space": {"seed": [0]}}, "seeds="),
+        ({"space": {"rotation": [5]}}, "augment"),
+        ({"seeds": []}, "seeds = "),
+        ({"seeds": 3}, "seeds = 3"),
+        ({"seeds": [0.5]}, "seed = 0.5"),
+        ({"seeds": [1, 1]}, "once"),
+        ({"folds": 1}, "folds = 1"),
+        ({"folds": True}, "folds = True"),
+        ({"folds": 2.0}, "folds = 2.0"),
+        ({"folds": 41}, "at most n_train = 40"),
+        ({"workers": 0}, "workers = 0"),
+        ({"client": "localhost"}, "client = 'localhost'"),
+        ({"device": "tpu"}, "device = 'tpu'"),
+        ({"cache": "/dev/null/cache"}, "cache = '/dev/null/cache'"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_trained(trained, changes, message):
+    arguments = {"base": BASE, "space": SPACE, "cache": None} | changes
+    for start in (sweep, stream):
+        with pytest.raises(ValueError, match=message):
+            start(**arguments)
+    assert not trained
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGULARIZATION_CACHE", str(tmp_path))
+    sweep(BASE, {"l2": [0.0]}, [0])
+    assert len(files(tmp_path)) == 1

@@ -1,0 +1,151 @@
+"""Experiments over a grid of knobs, seeds and folds, on every core or a cluster.
+
+A sweep is divided into ensembles (utils.engine); each that ends is kept on disk, so
+that a sweep that was stopped, or that grows, trains only what is missing.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from utils.sweep.cache import Cache, check_folder, default_folder, fingerprint
+from utils.sweep.cluster import (
+    check_client,
+    configured_address,
+    connected,
+    kind_of_workers,
+    train_on_cluster,
+)
+from utils.sweep.plan import Plan, check_count
+from utils.sweep.results import Sweep, nothing, tidy, warn_of_divergence
+from utils.sweep.work import kind_of, train_here, train_in_processes, worthwhile
+
+__all__ = ["DEFAULT", "Sweep", "stream", "sweep"]
+
+DEFAULT = "default"  # the folder that default_folder() names
+
+
+def sweep(
+    base,
+    space,
+    seeds=range(3),
+    folds=None,
+    *,
+    device="auto",
+    workers=None,
+    client=None,
+    cache=DEFAULT,
+    progress=None,
+    on_result=None,
+) -> Sweep:
+    """Train every setting of a grid with every seed and fold.
+
+    Args:
+        base: the Experiment that the knobs change.
+        space: {knob: its values}; a knob is a field of Experiment but seed and fold,
+            or rotation, shift, scale or flip of its augmentation.
+        seeds: whole numbers, at least one.
+        folds: None, or K ≥ 2 for K-fold cross-validation with every seed.
+        device: 'auto', 'cpu', 'cuda' or 'mps', where the training takes place.
+        workers: processes on this machine's CPU; None: as many as are worth their
+            start, at most one per core. On a GPU there is one.
+        client: a dask.distributed.Client; None: of the scheduler that Dask's
+            configuration names (DASK_SCHEDULER_ADDRESS), or this machine alone.
+        cache: a folder that keeps the results; default $REGULARIZATION_CACHE or the
+            user's cache directory; None keeps none.
+        progress: True or False shows a bar or not; None: if stderr is a terminal.
+        on_result: called with a table like `frame` whenever an ensemble has ended,
+            first with what the cache held, if anything.
+    Raises: ValueError at the start for what is empty, unknown or not allowed.
+        RuntimeError if a scheduler does not answer, if Dask workers have other code,
+        or if an ensemble keeps killing the processes it trains in.
+    Warns: RuntimeWarning if runs diverged: their metrics are NaN or infinite.
+    """
+    from tqdm import tqdm
+
+    plan, results = _start(base, space, seeds, folds, device, workers, client, cache)
+    labels, tables = plan.labels, []
+    off = None if progress is None else not progress
+    with closing(results):
+        tables.append(next(results))
+        count, held = len(labels), len(tables[0])
+        with tqdm(total=count, initial=held, unit="run", disable=off) as bar:
+            if on_result and held:
+                on_result(tidy(labels, tables[0]).reset_index(drop=True))
+            for table in results:
+                tables.append(table)
+                bar.update(len(table))
+                if on_result:
+                    on_result(tidy(labels, table).reset_index(drop=True))
+    frame = tidy(labels, *tables).loc[labels.index].reset_index(drop=True)
+    warn_of_divergence(frame)
+    return Sweep(frame, plan.names)
+
+
+def stream(
+    base,
+    space,
+    seeds=range(3),
+    folds=None,
+    *,
+    device="auto",
+    workers=None,
+    client=None,
+    cache=DEFAULT,
+) -> Iterator:
+    """Yield the rows of each ensemble as it ends, first those that the cache held.
+
+    Closing the generator stops the training. Arguments and errors are those of
+    sweep; bad arguments raise at the call.
+    """
+    plan, results = _start(base, space, seeds, folds, device, workers, client, cache)
+    return _frames(plan.labels, results)
+
+
+def _start(base, space, seeds, folds, device, workers, client, cache):
+    """Check everything that can be checked before work begins."""
+    plan = Plan(base, space, seeds, folds)
+    check_client(client)
+    if workers is not None:
+        check_count("workers", workers)
+        if client is not None:
+            raise ValueError(f"workers = {workers}: must be None with a client")
+    if client is None and configured_address() is None:
+        kind_of(device, plan.dtypes)
+    folder = default_folder() if cache == DEFAULT else cache
+    folder = None if folder is None else check_folder(folder)
+    return plan, _results(plan, device, workers, client, folder)
+
+
+def _results(plan, device, workers, client, folder):
+    """Yield tables of results: what the cache held, then each ensemble's."""
+    with connected(client) as cluster:
+        if cluster is None:
+            kind = kind_of(device, plan.dtypes)
+        else:
+            kind = kind_of_workers(cluster, device, plan.dtypes)
+        store = None if folder is None else Cache(folder, fingerprint(kind))
+        held = nothing() if store is None else store.read(plan.keys)
+        yield held
+        missing = plan.ensembles(kind, held["experiment"])
+        with closing(_train(missing, kind, device, workers, cluster)) as work:
+            for table in work:
+                if store is not None:
+                    store.write(table)
+                yield table
+
+
+def _train(ensembles, kind, device, workers, cluster):
+    if cluster is not None:
+        return train_on_cluster(ensembles, cluster, device)
+    if workers is None:
+        workers = worthwhile(ensembles)
+    if kind != "cpu" or workers == 1:
+        return train_here(ensembles, device)
+    return train_in_processes(ensembles, workers, device)
+
+
+def _frames(labels, results):
+    with closing(results):
+        for table in results:
+            if len(table):
+                yield tidy(labels, table).reset_index(drop=True)
