@@ -169,7 +169,9 @@ class Experiment:
         if self.momentum and self.optimizer != "sgd":
             _fail("momentum", self.momentum, f"0 for optimizer = {self.optimizer!r}")
         if self.batch_norm and 1 in (self.batch_size, self.n_points % self.batch_size):
-            batches = f"{self.n_points} points in batches of {self.batch_size}"
+            without = "" if self.fold is None else f" without fold {self.fold}"
+            points = f"n_train = {self.n_train}{without}"
+            batches = f"{points} in batches of {self.batch_size}"
             _fail("batch_norm", True, f"False for {batches}: one has a single point")
         if self.dropout_channels and not self.channels:
             _fail("dropout_channels", self.dropout_channels, "0 for channels = ()")
