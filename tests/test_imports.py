@@ -7,21 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from utils.sweep.cache import MODULES
+
 UTILS = Path(__file__).parent.parent / "utils"
 ORDER = [
     "mimetypes",
-    "experiment",
-    "random",
-    "data",
-    "layers",
     "penalties",
-    "convolution",
-    "network",
-    "optimizer",
-    "engine",
-    "training",
-    "module",
-    "runs",
+    *MODULES,  # what numbers depend on
     "plots.labels",
     "plots.checks",
     "plots.style",

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.test_imports import imported
 from utils import Experiment, fit, sweep
 from utils.sweep import cache, stream, work
 from utils.sweep.plan import COLUMNS, Plan
@@ -150,10 +151,13 @@ def test_other_code_does_not_use_the_results(tmp_path, trained, monkeypatch):
 
 
 def test_the_fingerprint_knows_every_module_before_the_sweep():
-    from tests.test_imports import ORDER
-
-    before = ORDER[: ORDER.index("runs") + 1]
-    assert set(cache.MODULES) == set(before) - {"mimetypes"}
+    needed, new = set(), {"runs"}
+    while new:
+        needed |= new
+        names = {name for module in new for name in imported(module)}
+        new = {n.removeprefix("utils.") for n in names if n.startswith("utils.")}
+        new -= needed
+    assert needed == set(cache.MODULES)
     assert cache.fingerprint("cpu") != cache.fingerprint("cuda")
 
 

@@ -220,7 +220,9 @@ def test_a_fold_that_leaves_a_batch_of_one_refuses_the_trial():
     states = dict(zip(found.frame["batch_size"], found.frame["state"], strict=True))
     assert states == {2: "refused", 6: "complete", 14: "refused"}
     found = search(base, {"batch_size": np.array([2, 14])}, 2, "grid", **options)
-    with pytest.raises(ValueError, match=r"'refused': 2.*15 points in batches of"):
+    with pytest.raises(
+        ValueError, match=r"'refused': 2.*in batches of .* a single point"
+    ):
         _ = found.best
 
 
@@ -249,8 +251,8 @@ def test_optunas_log_is_quiet_only_while_searching(capfd):
         ({}, "space = {}: must map at least one knob"),
         (["lr"], r"space = \['lr'\]"),
         ({"depth": (1, 2)}, r"knob 'depth' = \(1, 2\): must be one of"),
-        ({"seed": (0, 9)}, "knob 'seed'"),
-        ({"fold": [(0, 2), (1, 2)]}, "knob 'fold'"),
+        ({"seed": (0, 9)}, "'seed' must be given as seeds="),
+        ({"fold": [(0, 2), (1, 2)]}, "'fold' must be given as folds="),
         ({"lr": 0.1}, "lr = 0.1: must be a range or choices"),
         ({"lr": (0.1, 0.01)}, r"lr = \(0.1, 0.01\): low must be < high"),
         ({"lr": (0.1, 0.1)}, "lr = .*: low must be < high"),
@@ -287,8 +289,8 @@ def test_a_bad_space_is_an_error_that_names_it(space, message):
         ({"folds": 1}, "folds = 1: must be a whole number ≥ 2"),
         ({"folds": 2.0}, "folds = 2.0: must be a whole number"),
         ({"folds": True}, "folds = True: must be a whole number"),
-        ({"folds": 41}, "folds = 41: must be ≤ n_train = 40"),
-        ({"seeds": []}, r"seeds = \[\]: must be at least one"),
+        ({"folds": 41}, r"fold = \(0, 41\): must be .* at most n_train = 40"),
+        ({"seeds": []}, r"seeds = \[\]: must be .* at least one"),
         ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: .* all different"),
         ({"seeds": [-1]}, "seed = -1"),
         ({"sampler": "grid", "trials": 3}, "trials = 3: must be ≥ 4 for a grid"),

@@ -179,11 +179,9 @@ class Experiment:
     @property
     def n_held_out(self) -> int:
         """How many of the n_train points are kept for validation: those of `fold`."""
-        return (
-            0
-            if self.fold is None
-            else len(range(self.fold[0], self.n_train, self.fold[1]))
-        )
+        if self.fold is None:
+            return 0
+        return len(range(self.fold[0], self.n_train, self.fold[1]))
 
     @property
     def n_points(self) -> int:

@@ -7,6 +7,7 @@ from utils.engine import Ensemble, structure
 from utils.experiment import Experiment
 from utils.lab_knobs import short_label
 from utils.runs import Run
+from utils.training import judge
 
 CURVES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
@@ -107,7 +108,6 @@ class LiveRun:
             self.best_epoch, self._best = self.epoch, loss
             if patience is not None:
                 self._best_state = self.ensemble.state(0)
-        if patience is not None and self.epoch - self.best_epoch >= patience:
-            self.stopped = "stopped early"
-        elif self.epoch >= self.end:
-            self.stopped = "finished"
+        waited, over = self.epoch - self.best_epoch, self.epoch >= self.end
+        status = judge(patience, waited, over)
+        self.stopped = "" if status == "running" else status

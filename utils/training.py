@@ -89,19 +89,28 @@ class Training:
 
     def _judge(self, i, epoch, loss, finite, ensemble, k):
         """Keep member i's parameters where they count, and end its run if due."""
-        e = self.experiments[i]
-        if not finite:
-            self.status[i] = "diverged"
-        elif e.patience is not None and epoch - self.kept_epoch[i] >= e.patience:
-            improved = loss < self._best[i]
-            self.status[i] = "running" if improved else "stopped early"
-        if self.status[i] == "running" and epoch >= e.epochs:
-            self.status[i] = "finished"
+        e, better = self.experiments[i], loss < self._best[i]
+        waited = 0 if better else epoch - self.kept_epoch[i]
+        over = epoch >= e.epochs
+        self.status[i] = "diverged" if not finite else judge(e.patience, waited, over)
         last = self.status[i] in ("finished", "diverged")
-        keep = loss < self._best[i] if e.patience is not None else last
+        keep = better if e.patience is not None else last
         if keep or (last and self.state[i] is None):
             self.state[i] = ensemble.state(k)
             self.kept_epoch[i], self._best[i] = epoch, loss
+
+
+def judge(patience: int | None, waited: int, over: bool) -> str:
+    """Return the status of a run after an epoch.
+
+    Args:
+        patience: that of its experiment.
+        waited: epochs since its lowest validation loss.
+        over: whether this was its last epoch.
+    """
+    if patience is not None and waited >= patience:
+        return "stopped early"
+    return "finished" if over else "running"
 
 
 def train(experiments: Sequence[Experiment], device: str = "auto") -> Iterator[Record]:

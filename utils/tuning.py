@@ -22,6 +22,7 @@ from optuna.trial import Trial, TrialState
 from utils.engine import METRICS
 from utils.experiment import Experiment
 from utils.lab_knobs import AUGMENT, Knob, accept, others_of, value_of, with_values
+from utils.sweep.plan import check_count, check_space, rounds
 from utils.training import Training
 
 SAMPLERS = ("grid", "random", "tpe")
@@ -111,7 +112,7 @@ def search(
         no error if each of its values is valid beside another: its state says so.
     """
     _check(trials, sampler, batch, metric)
-    runs = _runs(base, seeds, folds)
+    runs = rounds(seeds, folds)
     axes = _axes(base.replace(**runs[0]), space)
     sampling, trials = _sampling(sampler, axes, trials, seed)
     pruner = _pruner(prune, base.epochs)
@@ -196,8 +197,8 @@ class _Grid(GridSampler):
 
 
 def _check(trials, sampler, batch, metric):
-    _whole("trials", trials, 1)
-    _whole("batch", batch, 1)
+    check_count("trials", trials)
+    check_count("batch", batch)
     for name, value, options in [
         ("sampler", sampler, SAMPLERS),
         ("metric", metric, METRICS),
@@ -206,32 +207,12 @@ def _check(trials, sampler, batch, metric):
             raise ValueError(f"{name} = {value!r}: must be one of {options}")
 
 
-def _whole(name, value, low):
-    whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not whole or value < low:
-        raise ValueError(f"{name} = {value!r}: must be a whole number ≥ {low}")
-
-
-def _runs(base, seeds, folds):
-    """What the runs of a trial differ in, a dict of fields for each."""
-    seeds = list(seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds = {seeds}: must be at least one, all different")
-    if folds is None:
-        return [{"seed": s} for s in seeds]
-    _whole("folds", folds, 2)
-    if folds > base.n_train:
-        raise ValueError(f"folds = {folds}: must be ≤ n_train = {base.n_train}")
-    return [{"seed": s, "fold": (k, folds)} for s in seeds for k in range(folds)]
-
-
 def _axes(base, space):
     """Return an _Axis for each knob.
 
     Raises: ValueError naming the knob, its values and what they must be.
     """
-    if not isinstance(space, Mapping) or not space:
-        raise ValueError(f"space = {space!r}: must map at least one knob to its values")
+    check_space(space)
     fields = [f.name for f in dataclasses.fields(base) if f.name not in APART]
     listed = {}
     for name, values in space.items():

@@ -18,7 +18,6 @@ MODULES = (
     "random",
     "data",
     "layers",
-    "penalties",
     "convolution",
     "network",
     "optimizer",

@@ -2,6 +2,7 @@
 
 import asyncio
 import warnings
+from collections import deque
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -58,9 +59,8 @@ def kind_of_workers(client, device, dtypes) -> str:
         warnings.warn(message, RuntimeWarning, stacklevel=2)
         client.submit(kind_of, device, dtypes, pure=False).result()
     kinds = {}
-    for worker, found in client.run(
-        _inspect, device, dtypes, on_error="return"
-    ).items():
+    answers = client.run(_inspect, device, dtypes, on_error="return")
+    for worker, found in answers.items():
         if isinstance(found, Exception):
             raise RuntimeError(f"Dask worker {worker} cannot train: {found}") from found
         if found[0] != code():
@@ -80,16 +80,13 @@ def train_on_cluster(ensembles, client, device):
     """
     from distributed import KilledWorker, as_completed
 
-    waiting, under_way, queue = (
-        list(reversed(ensembles)),
-        {},
-        as_completed(loop=client.loop),
-    )
+    waiting, under_way = deque(ensembles), {}
+    queue = as_completed(loop=client.loop)
 
     def fill():
         most = 2 * max(1, sum(client.nthreads().values()))
         while waiting and len(under_way) < most:
-            ensemble = waiting.pop()
+            ensemble = waiting.popleft()
             task = client.submit(_train, ensemble, device, code(), pure=False)
             under_way[task] = ensemble
             queue.add(task)

@@ -34,15 +34,14 @@ class Plan:
     def __init__(self, base, space, seeds=range(3), folds=None):
         if not isinstance(base, Experiment):
             raise ValueError(f"base = {base!r}: must be an Experiment")
-        self.names, values = list(space), _values(space)
-        seeds = _several("seeds", seeds)
-        rounds = [{}] if folds is None else _rounds(folds)
+        check_space(space)
+        values = [_several(name, space[name]) for name in space]
+        self.names, runs = list(space), rounds(seeds, folds)
         self.with_folds = folds is not None
         self.members = [
-            _member(base, dict(zip(self.names, setting, strict=True)), seed, fold)
+            _member(base, dict(zip(self.names, setting, strict=True)) | run)
             for setting in itertools.product(*values)
-            for seed in seeds
-            for fold in rounds
+            for run in runs
         ]
         self.keys = [member.to_json() for member in self.members]
         self.dtypes = sorted({member.dtype for member in self.members})
@@ -98,13 +97,28 @@ def check_count(name, value, low=1):
         raise ValueError(f"{name} = {value!r}: must be a whole number ≥ {low}")
 
 
-def _values(space):
+def check_space(space):
+    """Raises: ValueError unless space maps knobs, none of them seed or fold."""
     if not isinstance(space, Mapping) or not space:
         raise ValueError(f"space = {space!r}: must map at least one knob to its values")
     for name in ("seed", "fold"):
         if name in space:
             raise ValueError(f"space: {name!r} must be given as {name}s=")
-    return [_several(name, values) for name, values in space.items()]
+
+
+def rounds(seeds, folds):
+    """Return what the runs of one setting differ in, {field: value} for each.
+
+    Raises: ValueError for no seed, one that is there twice, or folds that are not
+        None or a whole number ≥ 2.
+    """
+    seeds = _several("seeds", seeds)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds = {seeds!r}: must be all different, each once")
+    if folds is None:
+        return [{"seed": seed} for seed in seeds]
+    check_count("folds", folds, 2)
+    return [{"seed": s, "fold": (k, int(folds))} for s in seeds for k in range(folds)]
 
 
 def _several(name, values):
@@ -117,15 +131,10 @@ def _several(name, values):
     return several
 
 
-def _rounds(folds):
-    check_count("folds", folds, 2)
-    return [{"fold": (k, int(folds))} for k in range(folds)]
-
-
-def _member(base, setting, seed, fold):
+def _member(base, values):
     from utils.lab_knobs import with_values  # imports Plotly, so not before it is used
 
-    return with_values(base, {**setting, "seed": seed, **fold})
+    return with_values(base, values)
 
 
 def _divide(members, size):

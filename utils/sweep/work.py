@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from multiprocessing import connection
 
 from utils.data import load
@@ -22,10 +22,8 @@ _GPU = threading.Lock()  # threads of one process record no two CUDA graphs at o
 
 def train_rows(experiments, device):
     """Train one ensemble; return a table with a row per run, keyed by `experiment`."""
-    if choose_device(device, experiments[0].dtype).type == "cuda":
-        with _GPU:
-            runs = train_all([""] * len(experiments), experiments, device)
-    else:
+    cuda = choose_device(device, experiments[0].dtype).type == "cuda"
+    with _GPU if cuda else nullcontext():
         runs = train_all([""] * len(experiments), experiments, device)
     table = Runs(runs).summary()
     table["status"] = [run.status for run in runs]
@@ -132,9 +130,8 @@ class _Worker:
 def _serve(pipe, device):
     """What a worker process does: ensembles in, results or an error out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
-    with suppress(
-        EOFError, BrokenPipeError, ConnectionResetError
-    ):  # no parent, no work
+    gone = EOFError, BrokenPipeError, ConnectionResetError
+    with suppress(*gone):  # no parent, no work
         while True:
             ensemble = pipe.recv()
             try:

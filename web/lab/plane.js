@@ -135,10 +135,10 @@ export class Plane {
     figure.layout.shapes = Number.isFinite(means[best]) ? outline(best % columns, Math.floor(best / columns)) : [];
     window.bookFigures.update(this.canvas, figure);
     this.said.value = this.progress(over);
-    if (!over) return this.listen();
+    this.listen();
+    if (!over) return;
     this.button.textContent = "Fill the map again";
     this.list(means);
-    this.listen();
   }
 
   progress(over) {

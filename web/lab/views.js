@@ -5,10 +5,9 @@ const MARKED = 300; // training points on show
 
 export class Views {
   // figures: {curves, picture, weights, inputs}; canvases by the same names
-  constructor(figures, canvases, reference) {
+  constructor(figures, canvases) {
     this.figures = figures;
     this.canvases = canvases;
-    this.reference = reference;
     this.pinned = [];
     const { data } = figures.curves;
     this.own = data.filter((trace) => trace.name === "your run"); // training, validation
