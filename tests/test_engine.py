@@ -11,6 +11,7 @@ from tests.reference import reference
 from utils import Experiment, fit, train
 from utils.data import load, training_set
 from utils.engine import Ensemble, choose_device
+from utils.runs import train_all
 from utils.training import Training
 
 BASE = Experiment(n_train=50, hidden=(12, 9), epochs=6, batch_size=16)
@@ -409,6 +410,38 @@ def test_members_that_have_ended_are_left_out():
         alone = fit(e)[0].state
         for a, b in zip(training.state[i], alone, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_without_curves_every_run_ends_the_same(monkeypatch, dtype):
+    """Diverged, stopped early or finished: epoch, metrics and weights."""
+    wild = BASE.replace(data="diabetes", n_train=50, optimizer="sgd", dtype=dtype)
+    fit_noise = BASE.replace(label_noise=0.5, lr=0.1, hidden=(5,))
+    members = [
+        *wild.grid(lr=[1e-3, 0.3, 3.0, 1e4], l2=[0, 1e-3]),
+        *BASE.grid(l2=[0, 0.01], epochs=[5, 6], batch_norm=[False, True]),
+        *fit_noise.grid(patience=[1, None], seed=[0, 1]),
+    ]
+    evaluated, record = [], Ensemble._record
+    monkeypatch.setattr(
+        Ensemble, "_record", lambda e, o: evaluated.append(e) or record(e, o)
+    )
+    names, found, counts = [""] * len(members), [], []
+    for curves in (True, False):
+        evaluated.clear()
+        found.append(train_all(names, members, "cpu", curves))
+        counts.append(len(evaluated))
+    assert counts[1] < 0.7 * counts[0]
+    assert {run.status for run in found[0]} == {"finished", "stopped early", "diverged"}
+    for with_curves, without in zip(*found, strict=True):
+        assert with_curves.status == without.status
+        assert with_curves.epoch == without.epoch
+        at, there = with_curves.at_kept_epoch(), without.at_kept_epoch()
+        if with_curves.status == "diverged":
+            del at["objective"], there["objective"]
+        np.testing.assert_array_equal(list(at.values()), list(there.values()))
+        for a, b in zip(with_curves.state, without.state, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_run_can_be_stopped():

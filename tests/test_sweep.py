@@ -70,7 +70,7 @@ def test_ensembles_are_few_equal_and_of_one_seed():
     plan = Plan(BASE.replace(epochs=1), {"l2": np.linspace(0, 1, 32)}, range(90))
     parts = plan.ensembles("cpu")
     sizes = [len(part) for part in parts]
-    assert sum(sizes) == 32 * 90 and max(sizes) == 64 and len(parts) == 45
+    assert sum(sizes) == 32 * 90 and max(sizes) == 48 and len(parts) == 60
     assert all(len({e.seed for e in part}) <= 2 for part in parts)
     assert max(len(p) for p in plan.ensembles("cuda")) == 72
     left = plan.ensembles("cpu", {e.to_json() for e in [*parts[0], *parts[1][:9]]})

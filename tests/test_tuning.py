@@ -20,8 +20,8 @@ def trainings(monkeypatch):
     made = []
 
     class Counted(tuning.Training):
-        def __init__(self, *args):
-            super().__init__(*args)
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
             made.append(self)
 
     monkeypatch.setattr(tuning, "Training", Counted)

@@ -186,14 +186,23 @@ class Ensemble:
         return [t[member].detach().cpu().clone() for t in tensors]
 
     @torch.no_grad()
-    def run_epoch(self) -> Record:
-        """Train one epoch and return its Record."""
+    def run_epoch(self, evaluate: bool = True) -> Record | None:
+        """Train one epoch and return its Record.
+
+        Args:
+            evaluate: False saves the evaluation and returns None, unless the weights
+                are so large that a loss may not be finite.
+        """
         self._prepare()
         if self.device.type == "cuda":
-            self._replay()
+            self._replay(evaluate)
         else:
-            self._steps()
+            self._steps(evaluate)
         self.epoch += 1
+        if not evaluate:
+            if self.network.is_tame:
+                return None
+            self._penalty.fill_(math.nan)  # nobody has added it up
         data_loss = (self._losses(self._logits, self._y) * self._share).sum(1)
         return self._record(data_loss + self._penalty / self.steps)
 
@@ -224,8 +233,11 @@ class Ensemble:
         p, kept = (k.view(-1, *[1] * (u.dim() - 1)) for k in self.rates[knob])
         return torch.ge(u, p, out=out).mul_(kept)
 
-    def _steps(self):
-        """The epoch's optimizer steps; on CUDA this is what a graph records."""
+    def _steps(self, add_up):
+        """The epoch's optimizer steps; on CUDA this is what a graph records.
+
+        Args: add_up: whether the penalties are, for the objective.
+        """
         size = self.first.batch_size
         for s in range(self.steps):
             rows = slice(s * size, (s + 1) * size)
@@ -234,28 +246,29 @@ class Ensemble:
             x = self._inputs(self._by_member(self._x[:, rows]), noise)
             tape = self.network.forward(x, noise, logits)
             self.network.backward(tape, noise, self._slope(logits, target))
-            self.optimizer.add_penalty(self._penalty, self.knobs, self.on)
+            if add_up:
+                self.optimizer.add_penalty(self._penalty, self.knobs, self.on)
             self.optimizer.step(self.knobs, self.on, self._scales[s])
 
-    def _replay(self):
+    def _replay(self, add_up):
         """Run the steps as one CUDA graph, recorded when a new kind of epoch comes.
 
         A graph holds addresses, so all it reads lies in tensors that `_keep` refills.
         """
-        key = (*self.on.values(), len(self.seeds))
+        key = (*self.on.values(), len(self.seeds), add_up)
         if key not in self._graphs:
             state = [*self._state, self._penalty]
             before = [tensor.clone() for tensor in state]
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
-                self._steps()  # allocates the buffers, outside the graph
+                self._steps(add_up)  # allocates the buffers, outside the graph
             torch.cuda.current_stream().wait_stream(side)
             for tensor, value in zip(state, before, strict=True):
                 tensor.copy_(value)
             self._graphs[key] = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graphs[key]):
-                self._steps()
+                self._steps(add_up)
         self._graphs[key].replay()
 
     def _keep(self, name, value):

@@ -94,6 +94,15 @@ class Network:
         """Every tensor that training changes and keeps."""
         return [self.flat, *self.means, *self.variances]
 
+    @property
+    def is_tame(self):
+        """True if no loss can overflow: the parameters that multiply each other, were
+        all as large as the largest, would leave half of the exponents to the sums.
+        """
+        factors = len(self.weights) + len(self.gammas)
+        limit = torch.finfo(self.flat.dtype).max ** (1 / (4 * factors))
+        return bool(self.flat.abs().amax() <= limit)  # NaN is not
+
     def buffer(self, name, *shape):
         """A tensor that is kept between steps, so that nothing is allocated."""
         key = (name, *shape)

@@ -141,27 +141,28 @@ def fit(experiments, device: str = "auto") -> Runs:
     return Runs(runs)
 
 
-def train_all(names, experiments, device):
+def train_all(names, experiments, device, curves=True):
     """Train all at once; where memory runs out, one half after the other.
 
     Args:
         names, experiments: lists of one length.
         device: as for fit.
+        curves: as for Training; False is faster.
     Returns: list of Run.
     """
     try:
-        return _fit_together(names, experiments, device)
+        return _fit_together(names, experiments, device, curves)
     except torch.OutOfMemoryError:
         if len(experiments) == 1:
             raise
     torch.cuda.empty_cache()
     half = len(experiments) // 2
-    first = train_all(names[:half], experiments[:half], device)
-    return first + train_all(names[half:], experiments[half:], device)
+    first = train_all(names[:half], experiments[:half], device, curves)
+    return first + train_all(names[half:], experiments[half:], device, curves)
 
 
-def _fit_together(names, experiments, device):
-    training = Training(experiments, device)
+def _fit_together(names, experiments, device, curves):
+    training = Training(experiments, device, curves)
     histories = [{name: [] for name in METRICS} for _ in experiments]
     while not training.done:
         record = training.run_epoch()

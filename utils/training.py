@@ -15,10 +15,21 @@ class Training:
     `status[i]` is 'running', then 'finished', 'stopped early', 'diverged' or 'pruned';
     `kept_epoch[i]` and `state[i]` are the epoch and the parameters that count: the
     last, or with patience those of the lowest validation loss.
+
+    Args:
+        experiments: at least one.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        curves: False leaves out the evaluation after epochs that decide nothing: those
+            without patience that are not the last of a run. Their metrics are NaN.
     """
 
-    def __init__(self, experiments: Sequence[Experiment], device: str = "auto"):
-        self.experiments = list(experiments)
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        device: str = "auto",
+        curves: bool = True,
+    ):
+        self.experiments, self.curves = list(experiments), curves
         if not self.experiments:
             raise ValueError("experiments: must be at least one")
         members: dict[tuple, list[int]] = {}
@@ -50,15 +61,23 @@ class Training:
             live = [k for k, i in enumerate(members) if running[i]]
             if not live:
                 continue
-            record = ensemble.run_epoch()
+            record = ensemble.run_epoch(self._counts(epoch, [members[k] for k in live]))
             for k in live:
+                i = members[k]
                 for name in METRICS:
-                    values[name][members[k]] = getattr(record, name)[k]
-                finite = bool(record.active[k])
-                loss = float(record.val_loss[k])
-                self._judge(members[k], epoch, loss, finite, ensemble, k)
+                    values[name][i] = getattr(record, name)[k] if record else math.nan
+                if record:
+                    finite, loss = bool(record.active[k]), float(record.val_loss[k])
+                    self._judge(i, epoch, loss, finite, ensemble, k)
         self._last = Record(epoch, **values, active=running)
         return self._last
+
+    def _counts(self, epoch, members):
+        """Whether the metrics of any of these after an epoch decide something."""
+        return self.curves or any(
+            e.patience is not None or epoch >= e.epochs
+            for e in (self.experiments[i] for i in members)
+        )
 
     def stop(self, members: Sequence[int]) -> None:
         """End these runs where they are: their status becomes 'pruned'.

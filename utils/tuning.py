@@ -350,7 +350,8 @@ def _train(study, points, metric, prune, device):
     running = [point for point in points if point.state == "running"]
     if not running:
         return
-    training = Training([run for point in running for run in point.runs], device)
+    runs = [run for point in running for run in point.runs]
+    training = Training(runs, device, curves=prune)  # only pruners look on
     width, history = len(running[0].runs), []
     places = [range(k * width, (k + 1) * width) for k in range(len(running))]
     while not training.done:
@@ -376,15 +377,17 @@ def _values(training, members, history):
 
 def _judge(study, point, status, epoch, prune):
     """End a trial where a run has diverged, all have ended, or the pruner says so."""
-    diverged = "diverged" in status or not np.isfinite(point.values).all()
-    if diverged:  # pruned, not failed: samplers learn to keep away
+    over = "running" not in status
+    infinite = over and not np.isfinite(point.values).all()
+    if "diverged" in status or infinite:
+        # Pruned, not failed: samplers learn to keep away.
         point.trial.set_user_attr("diverged", epoch)
         point.trial.report(math.nan, epoch)
         _tell(study, point, "diverged")
         return
     if prune:
         point.trial.report(point.values.mean(), epoch)
-    if "running" not in status:
+    if over:
         _tell(study, point, "complete", TrialState.COMPLETE)
     elif prune and point.trial.should_prune():
         _tell(study, point, "pruned")

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from utils.engine import structure
 from utils.experiment import Experiment
 
-# Beyond 64 a member's share of an epoch grows on a CPU (bench/README.md); a GPU is
-# filled by more, and where memory runs out utils.runs halves the ensemble.
-LARGEST = {"cpu": 64, "mps": 64, "cuda": 1024}
+# Where two processes train at once, a member's share of an epoch is least at 48 on a
+# CPU, alone at 64 (bench/README.md); a GPU is filled by more, and where memory runs out
+# utils.runs halves the ensemble.
+LARGEST = {"cpu": 48, "mps": 64, "cuda": 1024}
 SMALLEST = 8
 PARTS = 40  # a stop loses the ensembles in training: two of 40 are 5 %
 
