@@ -61,10 +61,12 @@ WATCH = """() => {
     for (const { duration } of list.getEntries()) seen.long.push(duration);
   }).observe({ entryTypes: ["longtask"] });
   const canvas = document.querySelector(".lab [data-view=curves]");
-  canvas.on("plotly_afterplot", () => requestAnimationFrame(() => {
-    const { x, y } = canvas.data[7];
-    seen.draws.push({ time: performance.now(), first: y[0], epochs: x.length });
-  }));
+  const note = (epochs) => requestAnimationFrame(() =>
+    seen.draws.push({ time: performance.now(), first: canvas.data[7].y[0], epochs }));
+  canvas.on("plotly_afterplot", () => note(canvas.data[7].x.length));
+  // Between two drawings the line alone gets longer.
+  new MutationObserver(() => note(0)).observe(
+    canvas.querySelector(".traceown0 path.js-line"), { attributeFilter: ["d"] });
 }"""
 MOVE = """async (position) => {
   const input = document.querySelector(".lab input[name=l2]");
@@ -80,7 +82,7 @@ MOVE = """async (position) => {
     };
     look();
   });
-  const first = await at(({ first }) => first !== before);
+  const first = await at(({ epochs }) => epochs < 50);
   const whole = await at((d) => d.first !== before && d.epochs === 50);
   await new Promise((resolve) => setTimeout(resolve, 400));
   return [first, whole];

@@ -135,7 +135,7 @@ def test_a_slider_trains_another_network(open_lab, page):
 def test_of_many_training_points_some_are_drawn_and_said(open_lab):
     base = Experiment(data="ring", n_train=400, epochs=1)
     lab = open_lab(base, n_train=(100, 400))
-    for count, said in ((400, "300 of 400 training points"), (100, "training points")):
+    for count, said in ((400, "150 of 400 training points"), (100, "training points")):
         most = lab.locator("input[name=n_train]").get_attribute("max")
         put(lab, "n_train", 0 if count == 100 else most)
         finished(lab)
@@ -143,7 +143,7 @@ def test_of_many_training_points_some_are_drawn_and_said(open_lab):
             "({data, layout}) => [data[1].x.length + data[2].x.length,"
             " layout.annotations[0].text]"
         )
-        assert shown[0] == min(count, 300)
+        assert shown[0] == min(count, 150)
         assert f"decision regions, {said}<br>" in shown[1]
 
 
@@ -232,6 +232,47 @@ def test_pause_and_go_on(open_lab):
     assert int(before) < slow.epochs
     button.click()
     assert_shows(lab, slow)
+
+
+LINE = """lab => {
+  const path = lab.querySelector("[data-view=curves] .traceown1 path.js-line");
+  const ends = [0, path.getTotalLength()].map((at) => path.getPointAtLength(at));
+  return [path.getTotalLength(), ...ends.flatMap(({ x, y }) => [x, y])];
+}"""
+
+
+def test_on_the_way_the_line_is_where_plotly_draws_it(open_lab, page):
+    base = Experiment(data="ring", n_train=None, hidden=(90, 90), epochs=60)
+    lab = open_lab(base, l2=LAMS)
+    finished(lab)
+    lab.evaluate(
+        """lab => {
+          window.stretched = [];
+          const { stretch } = bookFigures;
+          bookFigures.stretch = (canvas, lines) => {
+            const done = stretch(canvas, lines);
+            stretched.push(done);
+            if (stretched.length === 8) lab.querySelector("[name=play]").click();
+            return done;
+          };
+        }"""
+    )
+    put(lab, "l2", 1)  # a curve so near the book's that the axes stay
+    expect(lab).to_have_attribute("data-state", "paused")
+    page.wait_for_timeout(300)
+    assert all(page.evaluate("stretched"))
+    line = lab.evaluate(LINE)
+    page.evaluate(
+        """() => new Promise((resolve) => {
+          const canvas = document.querySelector("[data-view=curves]");
+          canvas.once("plotly_afterplot", resolve);
+          document.documentElement.dataset.theme = "dark";
+        })"""
+    )
+    assert lab.evaluate(LINE) == pytest.approx(line, abs=0.5)
+    lab.locator("button[name=play]").click()
+    finished(lab)
+    assert lab.evaluate(LINE)[3] > line[3]
 
 
 def test_going_on_keeps_the_weights(open_lab):
@@ -380,6 +421,7 @@ def test_reduced_motion_draws_the_end_alone(open_lab, page):
           window.lengths = [];
           const canvas = lab.querySelector("[data-view=curves]");
           canvas.on("plotly_afterplot", () => lengths.push(canvas.data[7].x.length));
+          bookFigures.stretch = (_, [{ x }]) => { lengths.push(x.length); };
         }"""
     )
     put(lab, "epochs", 24)

@@ -120,7 +120,7 @@ class Lab {
 
   async draw({ views, kept }, over) {
     const { patience } = this.experiment;
-    await this.views.curves(this.records, kept, over && patience);
+    await this.views.curves(this.records, over && patience && kept, over);
     if (views) await this.views.panels(views);
     const at = patience && this.records.find((r) => r.epoch === kept);
     this.numbers(at || this.records.at(-1));

@@ -1,7 +1,7 @@
 // What a lab draws: curves, what the network computes, its weights. The figures come
 // from the build (utils/page_lab.py) with the book's style; here they get their numbers.
 
-const MARKED = 300; // training points on show
+const MARKED = 150; // training points on show
 
 export class Views {
   // figures: {curves, picture, weights, inputs}; canvases by the same names
@@ -11,6 +11,7 @@ export class Views {
     this.pinned = [];
     const { data } = figures.curves;
     this.own = data.filter((trace) => trace.name === "your run"); // training, validation
+    this.own.forEach((trace, k) => (trace.uid = `own${k}`)); // for stretch
     this.slots = data.filter((trace) => trace.visible === false); // for pinned runs
     for (const [name, canvas] of Object.entries(canvases)) window.bookFigures.add(canvas, figures[name]);
   }
@@ -21,14 +22,15 @@ export class Views {
     await new Promise(requestAnimationFrame);
   }
 
-  // records: of the run at hand, in order
-  curves(records, kept, patience) {
+  // records: of the run at hand, in order; kept: the epoch to mark, if any
+  curves(records, kept, over) {
     const [train, val] = this.own;
     const x = records.map((r) => r.epoch);
     Object.assign(train, { x, y: records.map((r) => finite(r.train_loss)), visible: true });
     Object.assign(val, { x, y: records.map((r) => finite(r.val_loss)), visible: true });
-    const mark = patience && kept ? [line(kept, val.line.color)] : [];
-    this.figures.curves.layout.shapes = mark;
+    const { layout } = this.figures.curves, marked = layout.shapes?.length;
+    layout.shapes = kept ? [line(kept, val.line.color)] : [];
+    if (!over && !marked && window.bookFigures.stretch(this.canvases.curves, this.own)) return;
     return this.show("curves");
   }
 
@@ -122,7 +124,7 @@ const DRAW = {
 };
 
 // The training points, by class, and those whose label is not their own; of many, some:
-// each is an element of the page, and a thousand take it a tenth of a second.
+// each is an element of the page, and every hundred hold it up for some 5 ms.
 function mark({ data, layout }, { X, y, clean }) {
   const classes = [data[1], data[2], data[3]].map((trace) => Object.assign(trace, { x: [], y: [] }));
   const put = (trace, i) => {

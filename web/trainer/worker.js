@@ -21,7 +21,7 @@ import { Trainer } from "./trainer.js";
 
 const SLICE = 12; // ms of training between two looks at the messages
 const FIRST = 4; // ms of it before a run's first frame
-const FRAME = 60; // ms between two frames of one run
+const FRAME = 33; // ms between two frames of one run
 const PANELS = 300; // ms between two frames that carry more than the curves
 const FOLLOW = 250; // ms: a run that will be over by then is not cut short
 const data = {};
