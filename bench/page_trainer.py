@@ -159,6 +159,7 @@ def _drags(page):
     page.wait_for_function(
         "document.querySelector('.lab').dataset.state === 'done'", timeout=MINUTE
     )
+    lab.locator("select[name=penalty]").select_option("l2")
     page.wait_for_timeout(1000)
     page.evaluate(WATCH)
     moves = [page.evaluate(MOVE, 5 + k) for k in range(MOVES)]

@@ -173,6 +173,28 @@ def test_l1_counts_exact_zeros(open_lab):
     assert f"exactly 0: {zeros} of {count}" in text
 
 
+def test_one_slider_is_the_strength_of_either_penalty(open_lab, page):
+    lab = open_lab(MOONS, l2=LAMS, dropout=RATES)
+    finished(lab)
+    put(lab, "l2", 30)
+    lam = value_of(lab, "l2")
+    assert_shows(lab, MOONS.replace(l2=lam))
+    lab.locator("select[name=penalty]").select_option("l1")
+    assert_shows(lab, MOONS.replace(l1=lam))
+    assert lab.locator("input[name=l2]").count() == 0
+    assert f"l1={lam}" in page.url and "l2" not in page.url
+    page.reload()
+    lab = page.locator(".lab")
+    assert_shows(lab, MOONS.replace(l1=lam))
+    assert lab.locator("select[name=penalty]").input_value() == "l1"
+
+
+def test_of_two_penalties_in_the_address_one_is_used(open_lab):
+    lab = open_lab(MOONS, "#lab=1&l1=0.01&l2=0.001", l2=LAMS)
+    assert_shows(lab, MOONS.replace(l2=0.001))
+    expect(output(lab, "message")).to_contain_text("l1 = 0.01: 0 is used")
+
+
 def test_patience_keeps_the_best_epoch(open_lab):
     base = MOONS.replace(patience=3, epochs=60, n_train=30, label_noise=0.4)
     lab = open_lab(base, patience=(1, 30), l2=LAMS)
@@ -242,7 +264,7 @@ LINE = """lab => {
 
 
 def test_on_the_way_the_line_is_where_plotly_draws_it(open_lab, page):
-    base = Experiment(data="ring", n_train=None, hidden=(90, 90), epochs=60)
+    base = Experiment(data="ring", n_train=None, hidden=(90, 90), epochs=120)
     lab = open_lab(base, l2=LAMS)
     finished(lab)
     lab.evaluate(
@@ -252,7 +274,7 @@ def test_on_the_way_the_line_is_where_plotly_draws_it(open_lab, page):
           bookFigures.stretch = (canvas, lines) => {
             const done = stretch(canvas, lines);
             stretched.push(done);
-            if (stretched.length === 8) lab.querySelector("[name=play]").click();
+            if (stretched.length === 3) lab.querySelector("[name=play]").click();
             return done;
           };
         }"""
@@ -408,7 +430,7 @@ def test_it_is_accessible_and_fits(open_lab, page, width):
     assert named == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.name") == "l2"
+    assert page.evaluate("document.activeElement.name") == "penalty"
 
 
 def test_reduced_motion_draws_the_end_alone(open_lab, page):

@@ -7,9 +7,17 @@ Button's click would wait until the running cell has ended.
 import ipywidgets as widgets
 
 from utils.experiment import Experiment
-from utils.lab_knobs import Choice, Knob, label, with_values
+from utils.lab_knobs import (
+    PENALTIES,
+    Choice,
+    Knob,
+    label,
+    merge,
+    other_penalty,
+    penalty_knobs,
+    with_values,
+)
 
-PENALTIES = ("l1", "l2")
 CONVENTION = "L = L<sub>data</sub> + λ₁ Σ|w| + λ₂ Σw²"
 LABEL_WIDTH = "9.5em"
 MAX_SEED = 2**32 - 1
@@ -41,18 +49,18 @@ class Controls:
     ):
         self.base = base
         stops = {axis["name"]: axis["values"] for axis in (axes or {}).values()}
-        choice = _choice(base, knobs)
+        shared = penalty_knobs(base, knobs)
         numbers = {n: k for n, k in knobs.items() if isinstance(k, Knob)}
         self.sliders = {
             n: _slider(k, stops.get(n, ()))
             for n, k in numbers.items()
-            if n not in choice
+            if n not in shared
         }
         self.choices = {n: _menu(knobs[n]) for n in knobs if n not in numbers}
-        self.penalty = _penalty(choice) if choice else None
-        if choice:
+        self.penalty = _penalty(shared) if shared else None
+        if shared:
             both = [v for n in PENALTIES for v in stops.get(n, ())]
-            slider = _slider(_merged(choice), both)
+            slider = _slider(merge(shared), both)
             slider.add_class("lab-l1").add_class("lab-l2")
             self.sliders = dict.fromkeys(PENALTIES, slider) | self.sliders
             self.penalty.observe(self._name_penalty, "value")
@@ -81,7 +89,7 @@ class Controls:
         settings = self.sliders | self.choices
         values = {name: widget.value for name, widget in settings.items()}
         if self.penalty is not None:
-            values[_other(self.penalty.value)] = 0.0
+            values[other_penalty(self.penalty.value)] = 0.0
         return with_values(self.base, values | {"seed": self.seed.value})
 
     def changing(self) -> list[widgets.Widget]:
@@ -143,48 +151,9 @@ def _heading(text):
     return rest.rstrip(")") if short == "p" else short
 
 
-def _choice(base, knobs):
-    """The λ knobs that share a slider, or none.
-
-    One given knob suffices: the other then takes its range, unless the experiment
-    uses the other penalty itself.
-    """
-    given = {name: knob for name, knob in knobs.items() if name in PENALTIES}
-    if len(given) == 2 and base.l1 and base.l2:
-        raise ValueError(
-            f"l1 = {base.l1!r}, l2 = {base.l2!r}: one must be 0 where both are knobs,"
-            " since one slider drives either"
-        )
-    if len(given) == 1:
-        (knob,) = given.values()
-        other = _other(knob.name)
-        if getattr(base, other):
-            return {}
-        given[other] = Knob(other, knob.low, knob.high, 0.0)
-    return given
-
-
-def _other(penalty):
-    return PENALTIES[1 - PENALTIES.index(penalty)]
-
-
-def _merged(choice):
-    """One knob with the range of both; it stands at the λ in use."""
-    used = _first_penalty(choice)
-    low = min(knob.low for knob in choice.values())
-    high = max(knob.high for knob in choice.values())
-    return Knob(used, low, high, choice[used].value)
-
-
-def _first_penalty(choice):
-    """The penalty in use, else the one named first."""
-    used = [name for name, knob in choice.items() if knob.value]
-    return (used or list(choice))[0]
-
-
-def _penalty(choice):
+def _penalty(shared):
     options = [("L1", "l1"), ("L2", "l2")]
-    buttons = widgets.ToggleButtons(options=options, value=_first_penalty(choice))
+    buttons = widgets.ToggleButtons(options=options, value=next(iter(shared)))
     buttons.style.button_width = "5em"
     return buttons.add_class("lab-penalty")
 

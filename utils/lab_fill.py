@@ -13,9 +13,9 @@ import ipywidgets as widgets
 import pandas as pd
 
 from utils import lab_map
-from utils.lab_controls import PENALTIES, Controls
+from utils.lab_controls import Controls
 from utils.lab_figure import LiveFigure
-from utils.lab_knobs import setting
+from utils.lab_knobs import PENALTIES, setting
 from utils.lab_layout import Fit, answer_at_once
 from utils.sweep import stream
 

@@ -14,6 +14,7 @@ from utils.plots import LABELS, LOG_KNOBS
 AUGMENT = tuple(field.name for field in dataclasses.fields(Augment))
 FIXED = ("data", "dtype", "seed", "augment")  # the seed has a box of its own
 POSITIVE = ("lr", "init_scale")
+PENALTIES = ("l1", "l2")
 NAMES = {
     "activation": "activation",
     "activation_noise": "activation noise (σ)",
@@ -146,6 +147,42 @@ def parse_knobs(base: Experiment, wanted: dict) -> dict[str, Knob | Choice]:
         parse = _choice if choice else _range
         knobs[name] = parse(base, name, values, others_of(wanted, name))
     return knobs
+
+
+def penalty_knobs(base: Experiment, knobs: dict) -> dict[str, Knob]:
+    """Return the λ knobs that share a slider, the one in use first, or none.
+
+    One given knob suffices: the other then takes its range, unless the experiment
+    uses the other penalty itself.
+
+    Raises: ValueError if l1 and l2 are both knobs, and neither is 0 in base.
+    """
+    given = {name: knob for name, knob in knobs.items() if name in PENALTIES}
+    if len(given) == 2 and base.l1 and base.l2:
+        raise ValueError(
+            f"l1 = {base.l1!r}, l2 = {base.l2!r}: one must be 0 where both are knobs,"
+            " since one slider drives either"
+        )
+    if len(given) == 1:
+        (knob,) = given.values()
+        other = other_penalty(knob.name)
+        if getattr(base, other):
+            return {}
+        given[other] = Knob(other, knob.low, knob.high, 0.0)
+    return dict(sorted(given.items(), key=lambda item: not item[1].value))
+
+
+def other_penalty(name: str) -> str:
+    """Return 'l2' for 'l1', and the other way round."""
+    return PENALTIES[1 - PENALTIES.index(name)]
+
+
+def merge(knobs: dict[str, Knob]) -> Knob:
+    """Return one knob with the range of all; it stands where the first does."""
+    first, *_ = knobs.values()
+    low = min(knob.low for knob in knobs.values())
+    high = max(knob.high for knob in knobs.values())
+    return Knob(first.name, low, high, first.value)
 
 
 def value_of(experiment: Experiment, name: str):

@@ -13,7 +13,7 @@ import plotly.io as pio
 from utils import lab_map, plots
 from utils.data import load
 from utils.experiment import Experiment
-from utils.lab_knobs import Knob, option_text
+from utils.lab_knobs import Knob, merge, option_text, penalty_knobs
 from utils.lab_panels import (
     BINS,
     IMAGES,
@@ -47,7 +47,8 @@ def views(lab: dict) -> dict:
         lab: what Lab.to_dict returned.
     Returns: {"figures": {view: Plotly JSON}, "watch": what the worker is to predict,
         "inputs": {knob: {"values": a slider's positions, "whole": if it counts, or
-        "texts": what its choices are called}}}.
+        "texts": what its choices are called}}, "penalty": the knobs that share a
+        slider as in JupyterLab, the one in use first; "inputs" has all of both}.
     """
     e = Experiment.from_json(json.dumps(lab["experiment"]))
     panel = picture(e, _nothing(e))
@@ -62,7 +63,10 @@ def views(lab: dict) -> dict:
         figures["inputs"] = _panel(InputPanel(e), INPUTS | shape)
     parsed = {name: json.loads(pio.to_json(f)) for name, f in figures.items()}
     watch = _watch(panel, "inputs" in figures)
-    return {"figures": parsed, "watch": watch, "inputs": _inputs(lab["knobs"])}
+    shared = penalty_knobs(e, _numbers(lab["knobs"]))
+    inputs = _inputs(lab["knobs"]) | _shared(shared)
+    found = {"figures": parsed, "watch": watch, "inputs": inputs}
+    return found | {"penalty": list(shared)}
 
 
 def plane(lab: dict) -> dict | None:
@@ -72,12 +76,8 @@ def plane(lab: dict) -> dict | None:
         lab: what Lab.to_dict returned.
     Returns: {"figure": Plotly JSON, "x": {"name", "values"}, "y": the same}, or None.
     """
-    ranges = {
-        name: (knob["min"], knob["max"])
-        for name, knob in lab["knobs"].items()
-        if "choices" not in knob
-    }
-    axes = lab_map.axes(ranges)
+    numbers = _numbers(lab["knobs"]).items()
+    axes = lab_map.axes({name: (knob.low, knob.high) for name, knob in numbers})
     if axes is None:
         return None
     figure = lab_map.draw(axes, lab["experiment"]["data"])
@@ -86,14 +86,29 @@ def plane(lab: dict) -> dict | None:
 
 def _inputs(knobs):
     """The positions of every slider, the names of every choice: those of JupyterLab."""
-    found = {}
-    for name, knob in knobs.items():
-        if "choices" in knob:
-            found[name] = {"texts": [option_text(choice) for choice in knob["choices"]]}
-        else:
-            own = Knob(name, *(knob[key] for key in ("min", "max", "value")))
-            found[name] = {"values": own.steps, "whole": own.whole}
-    return found
+    texts = {
+        name: {"texts": [option_text(choice) for choice in knob["choices"]]}
+        for name, knob in knobs.items()
+        if "choices" in knob
+    }
+    numbers = _numbers(knobs).items()
+    return {n: {"values": k.steps, "whole": k.whole} for n, k in numbers} | texts
+
+
+def _numbers(knobs):
+    return {
+        name: Knob(name, *(knob[key] for key in ("min", "max", "value")))
+        for name, knob in knobs.items()
+        if "choices" not in knob
+    }
+
+
+def _shared(knobs):
+    """The knobs that share a slider, with its positions."""
+    if not knobs:
+        return {}
+    positions = {"values": merge(knobs).steps, "whole": False}
+    return {name: knob.to_dict() | positions for name, knob in knobs.items()}
 
 
 def _nothing(e):

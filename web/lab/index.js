@@ -23,14 +23,14 @@ function grid({ data: [{ x, y }] }) {
 class Lab {
   // lab: what Lab.to_dict in utils/lab.py wrote; packed: its data set
   constructor(root, number, { experiment: base, knobs }, packed) {
-    const views = read(root, "lab-views"), { figures, inputs } = views;
+    const views = read(root, "lab-views"), { figures, inputs, penalty } = views;
     const watch = { ...views.watch, points: views.watch.grid && grid(figures.picture) };
-    Object.assign(this, { root, number, base, watch, records: [], task: packed.task });
+    Object.assign(this, { root, number, base, watch, penalty, records: [], task: packed.task });
     const seed = { label: "seed", min: 0, values: [0, 2 ** 32 - 1], value: base.seed, whole: true };
-    this.knobs = Object.fromEntries(Object.entries({ ...knobs, seed }).map(
-      ([name, knob]) => [name, { ...knob, ...inputs[name] }]));
+    this.knobs = Object.fromEntries(Object.keys({ ...inputs, seed }).map(
+      (name) => [name, { ...knobs[name], ...(inputs[name] ?? seed) }]));
     this.first = Object.fromEntries(Object.entries(this.knobs).map(([name, k]) => [name, k.value]));
-    this.controls = new Controls(number, this.knobs, {
+    this.controls = new Controls(number, this.knobs, penalty, {
       change: () => this.change(),
       play: () => this.play(),
       pin: () => this.pin(),
@@ -63,7 +63,9 @@ class Lab {
     const given = readUrl(this.number);
     const { settings, said } = restore(given ?? {}, this.knobs);
     this.controls.settings = { ...this.first, ...settings };
-    this.said = said;
+    const now = this.controls.settings; // of two penalties one is used
+    const left = Object.keys(settings).filter((name) => now[name] !== settings[name]);
+    this.said = [...said, ...left.map((name) => `${name} = ${settings[name]}: ${now[name]} is used`)];
     this.train(false);
   }
 

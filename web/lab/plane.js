@@ -23,7 +23,8 @@ export class Plane {
   }
 
   fill() {
-    const { x, y, figure } = this.plane, base = { ...this.lab.experiment };
+    const { x, y, figure } = this.plane, { experiment, penalty } = this.lab;
+    const base = apply(experiment, Object.fromEntries(penalty.map((name) => [name, 0])));
     const cells = y.values.flatMap((v) => x.values.map((u) => ({ [x.name]: u, [y.name]: v })));
     this.jobs = Array.from({ length: SEEDS }, (_, k) => cells.map((cell, index) =>
       ({ cell: index, experiment: apply(base, { ...cell, seed: base.seed + k }) }))).flat();
