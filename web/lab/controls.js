@@ -102,7 +102,7 @@ class Penalty {
     this.kind = new Choice("penalty", { label: "penalty", choices, texts }, id("penalty"));
     [this.kind.value] = names;
     this.slider = new Slider(names[0], knobs[names[0]], id("strength"));
-    this.row = element("div", {}, this.kind.row, this.slider.row);
+    this.rows = [this.kind.row, this.slider.row];
   }
 
   get settings() {
@@ -140,7 +140,7 @@ export class Controls {
     this.play = this.button("play", "Pause", on.play);
     this.keep = element("input", { type: "checkbox", name: "keep", id: id("keep") });
     const goOn = element("label", { htmlFor: id("keep"), textContent: "go on from here" });
-    const rows = this.fields.map((field) => field.row);
+    const rows = this.fields.flatMap((field) => field.rows ?? field.row);
     const buttons = element("div", { className: "lab-buttons" }, this.play,
       element("span", {}, this.keep, goOn), this.button("pin", "Pin this run", on.pin),
       this.button("share", "Copy link", on.share), this.button("back", "Book's settings", on.back));
