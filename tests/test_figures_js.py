@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import plotly.io as pio
 import pytest
 from playwright.sync_api import expect
@@ -15,6 +16,7 @@ from utils.sphinx_ext import render_figure
 WEB = Path(__file__).parents[1] / "web"
 PLOTLY = WEB / "vendor" / "plotly-cartesian.min.js"
 GRID = np.linspace(-1, 3, 21)
+TICKS = ".xtick text"
 LAMS = np.arange(5)
 PATH = np.array([2, 1]) / (1 + LAMS[:, None])
 SOLUTIONS = """canvas => canvas.data
@@ -28,22 +30,44 @@ def base_url():
 
 
 @pytest.fixture(params=[1000, 360])
-def canvas(page, tmp_path, request):
+def width(request):
+    return request.param
+
+
+@pytest.fixture
+def canvas(page, tmp_path, width):
     """A figure with a slider, drawn on a page of this width."""
     loss = (GRID - 2) ** 2 + (GRID[:, None] - 1) ** 2
     paths = {"L1": PATH, "L2": PATH}
     fig = plots.geometry(GRID, GRID, loss, paths, LAMS, description="d")
+    return drawn(page, tmp_path, width, fig)
+
+
+def drawn(page, tmp_path, width, fig):
+    """The canvas of a figure on a page of its own."""
     html = render_figure(json.loads(pio.to_json(fig, validate=False)))
     for path in (WEB / "figures.js", WEB / "book.css", PLOTLY):
         shutil.copy(path, tmp_path)
     head = '<!doctype html><meta charset="utf-8"><script src="figures.js"></script>'
     head += '<link rel="stylesheet" href="book.css">'
     (tmp_path / "index.html").write_text(head + html, "utf-8")
-    page.set_viewport_size({"width": request.param, "height": 900})
+    page.set_viewport_size({"width": width, "height": 900})
     page.goto((tmp_path / "index.html").as_uri())
     canvas = page.locator(".plot-canvas")
     expect(canvas).to_have_attribute("data-state", "drawn")
     return canvas
+
+
+def test_a_heat_map_shows_what_has_room(page, tmp_path, width):
+    """On a phone the labels of seven columns slant, and their values are left out."""
+    cells = [(p / 10, lam, 0, p + lam) for p in range(7) for lam in (0, 0.1)]
+    frame = pd.DataFrame(cells, columns=["dropout", "l2", "seed", "val_loss"])
+    fig = plots.heatmap(frame, "dropout", "l2", "val_loss", description="d")
+    canvas = drawn(page, tmp_path, width, fig)
+    narrow = width < 480
+    assert canvas.locator(".heatmap-label text").count() == (0 if narrow else 14)
+    turns = [label.get_attribute("transform") for label in canvas.locator(TICKS).all()]
+    assert ["rotate(-45" in turn for turn in turns] == [narrow] * 7
 
 
 def drag(page, canvas, share):

@@ -43,6 +43,7 @@ ORDER = [
     "lab_run",
     "lab_layout",
     "lab_fill",
+    "lab_sweep",
     "lab",
 ]
 BARE = {"torch", "numpy", "sklearn", "utils"} | sys.stdlib_module_names

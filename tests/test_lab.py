@@ -826,6 +826,16 @@ def test_stop_ends_the_filling_and_its_thread(map_lab):
     assert map_lab.controls.fill.description == "Fill the map of λ × p"
 
 
+def test_stop_does_not_wait_for_the_end_of_a_run(make_lab):
+    lab = make_lab(l2=(1e-6, 0.1), dropout=(0, 0.9), epochs=(1, LONG))
+    lab.controls.sliders["epochs"].value = LONG
+    lab.controls.fill.value = True
+    assert not lab.map.wait(0.3)
+    lab.controls.fill.value = False
+    assert lab.map.wait(SECONDS)
+    assert lab.map.error is None and "0 networks" in lab.map.message
+
+
 def test_the_map_fills_again_after_a_stop(map_lab):
     c = map_lab.controls
     for value in (True, False, True):

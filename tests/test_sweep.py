@@ -20,9 +20,9 @@ def trained(monkeypatch):
     """The experiments that are trained in this process."""
     members, train_rows = [], work.train_rows
 
-    def count(ensemble, device):
+    def count(ensemble, *options):
         members.extend(ensemble)
-        return train_rows(ensemble, device)
+        return train_rows(ensemble, *options)
 
     monkeypatch.setattr(work, "train_rows", count)
     return members
@@ -192,6 +192,32 @@ def test_results_are_handed_over_and_counted(tmp_path, capsys):
     seen.clear()
     run(tmp_path, on_result=seen.append)
     assert [len(part) for part in seen] == [18] and not capsys.readouterr().err
+
+
+def test_a_live_map_fills_to_the_sweeps_own(monkeypatch):
+    from utils import lab_sweep
+
+    shown, filled = [], []
+    monkeypatch.setattr(lab_sweep, "display", lambda figure, _: shown.append(figure))
+    monkeypatch.setattr(lab_sweep, "DRAW_EVERY", 0)
+    space = {"l2": np.linspace(0, 0.1, 9), "lr": [1e-3, 1e-2, 1e-1]}
+
+    def note(_):
+        filled.append(sum(v is not None for row in shown[0].data[0].z for v in row))
+
+    result = run(space=space, folds=2, on_result=note, live=("l2", "lr"))
+    assert filled == sorted(filled) and 0 < filled[0] < filled[-1] == 27
+    same_map = result.map("l2", "lr").data[0]
+    assert shown[0].data[0].x == same_map.x and shown[0].data[0].y == same_map.y
+    for row, expected in zip(shown[0].data[0].z, same_map.z, strict=True):
+        assert row == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("live", ["l2", ("l2",), ("l2", "lr"), ("l2", "l1", "lr")])
+def test_a_live_map_needs_the_two_knobs_of_the_space(trained, live):
+    with pytest.raises(ValueError, match=r"live = .*: must be \(x, y\), the knobs"):
+        run(space={"l2": [0, 1], "l1": [0, 1]}, live=live)
+    assert not trained
 
 
 def test_the_map_is_the_mean_over_seeds_and_folds():

@@ -46,7 +46,7 @@ class LiveMap:
         own = {axis["name"] for axis in axes.values()}
         own |= set() if controls.penalty is None else set(PENALTIES)
         self._others = [name for name in knobs if name not in own]
-        self.figure = _empty(axes, controls.base.data)
+        self.figure = empty(axes, controls.base.data)
         self.results: pd.DataFrame | None = None
         self.message, self.error = "", None
         self._said, self._note = widgets.HTML(), widgets.HTML()
@@ -137,7 +137,7 @@ class LiveMap:
         self._draw(base)
         self._note.value = settings = _trained_with(base, self._others)
         began = time.monotonic()
-        with closing(self._train(base)) as pieces:
+        with closing(self._train(base, stop)) as pieces:
             for rows in pieces:
                 if self._closed:
                     return
@@ -151,18 +151,15 @@ class LiveMap:
         self._note.value = settings + _table(self.figure.data[0])
         self._say(self._ending(time.monotonic() - began))
 
-    def _train(self, base):
+    def _train(self, base, stop):
         """Yield some runs at a time: all cells for one seed, then for the next."""
         space = {axis["name"]: axis["values"] for axis in self.axes.values()}
-        here = {"device": self.device, "workers": 1, "cache": None}
+        here = {"device": self.device, "workers": 1, "cache": None, "stop": stop}
         for seed in _seeds(base):
             yield from stream(base, space, [seed], **here)
 
     def _draw(self, base):
-        drawn = lab_map.draw(self.axes, base.data, self.results)
-        with self.figure.batch_update():
-            self.figure.data[0].z = drawn.data[0].z
-            self.figure.layout.shapes = drawn.layout.shapes
+        refill(self.figure, lab_map.draw(self.axes, base.data, self.results))
 
     def _progress(self, seconds):
         done, total = len(self.results), self._total
@@ -187,9 +184,17 @@ class LiveMap:
         self._said.value = f"<div role=status{state}>{text}</div>"
 
 
-def _empty(axes, data):
+def empty(axes: dict, data: str) -> LiveFigure:
+    """Return the map without a number."""
     drawn = lab_map.draw(axes, data)
     return LiveFigure(drawn.data, drawn.layout)
+
+
+def refill(figure: LiveFigure, drawn) -> None:
+    """Show the numbers of a map that was drawn anew."""
+    with figure.batch_update():
+        figure.data[0].z = drawn.data[0].z
+        figure.layout.shapes = drawn.layout.shapes
 
 
 def _seeds(base):

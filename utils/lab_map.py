@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 
 from utils import plots
 from utils.data import load
+from utils.lab_knobs import label
 
 STRENGTHS = ("l2", "l1", "weight_decay")
 RATE = "dropout"
 LAMS, RATES = 7, 7  # beside λ = 0
 SEEDS = 3  # of each cell; as in web/lab/plane.js
-DESCRIPTION = "Validation loss over the strength of the penalty and the dropout rate."
 
 
 def axes(ranges: Mapping[str, tuple[float, float]]) -> dict | None:
@@ -46,7 +46,7 @@ def draw(axes: dict, data: str, results: pd.DataFrame | None = None) -> go.Figur
         axes: what `axes` returned.
         data: the name of the data set, which decides the loss.
         results: a row per run, columns val_loss, seed, status and those of the axes;
-            None: no run yet.
+            folds of a seed are averaged first; None: no run yet.
     """
     x, y = (axes[key]["name"] for key in "xy")
     values = [axes[key]["values"] for key in "xy"]
@@ -55,7 +55,10 @@ def draw(axes: dict, data: str, results: pd.DataFrame | None = None) -> go.Figur
     if results is not None:
         lost = results["status"] == "diverged"
         known = results.assign(val_loss=results["val_loss"].mask(lost))
+        seeds = known.groupby([x, y, "seed"], dropna=False, as_index=False)
+        known = seeds["val_loss"].agg(lambda losses: losses.mean(skipna=False))
         frame, mark = cells.merge(known, how="left", on=[x, y]), "min"
     unit = plots.UNITS[load(data).task]
-    style = {"description": DESCRIPTION, "unit": unit, "mark": mark}
+    text = f"Heat map of the validation loss over {label(y)} and {label(x)}."
+    style = {"description": text, "unit": unit, "mark": mark}
     return plots.heatmap(frame, x, y, "val_loss", **style)

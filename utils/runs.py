@@ -141,30 +141,39 @@ def fit(experiments, device: str = "auto") -> Runs:
     return Runs(runs)
 
 
-def train_all(names, experiments, device, curves=True):
+class Stopped(Exception):
+    """The training was given up on request."""
+
+
+def train_all(names, experiments, device, curves=True, stop=None):
     """Train all at once; where memory runs out, one half after the other.
 
     Args:
         names, experiments: lists of one length.
         device: as for fit.
         curves: as for Training; False is faster.
+        stop: None, or a threading.Event; once it is set, no further epoch begins.
     Returns: list of Run.
+    Raises: Stopped.
     """
+    options = device, curves, stop
     try:
-        return _fit_together(names, experiments, device, curves)
+        return _fit_together(names, experiments, *options)
     except torch.OutOfMemoryError:
         if len(experiments) == 1:
             raise
     torch.cuda.empty_cache()
     half = len(experiments) // 2
-    first = train_all(names[:half], experiments[:half], device, curves)
-    return first + train_all(names[half:], experiments[half:], device, curves)
+    first = train_all(names[:half], experiments[:half], *options)
+    return first + train_all(names[half:], experiments[half:], *options)
 
 
-def _fit_together(names, experiments, device, curves):
+def _fit_together(names, experiments, device, curves, stop):
     training = Training(experiments, device, curves)
     histories = [{name: [] for name in METRICS} for _ in experiments]
     while not training.done:
+        if stop is not None and stop.is_set():
+            raise Stopped
         record = training.run_epoch()
         for i in record.active.nonzero()[:, 0].tolist():
             for name in METRICS:

@@ -51,10 +51,18 @@
     }
   }
 
-  // Smaller print, and room for a legend that takes a line per entry.
+  const FLAT = 14; // letters below a heat map that have room side by side
+  const WIDE = 5; // columns of a heat map whose cells have room for their value
+
+  // Smaller print, slanted or left out where it is too much, a line per legend entry.
   function shrink(data, layout, template) {
     template.font.size = 11;
     template.xaxis.title.font.size = template.yaxis.title.font.size = 11;
+    for (const trace of data.filter(({ texttemplate }) => texttemplate)) {
+      const { x, xaxis } = trace;
+      if (x.join("").replace(/<.*?>/g, "").length > FLAT) layout[xaxis.replace("x", "xaxis")].tickangle = -45;
+      if (x.length > WIDE) delete trace.texttemplate;
+    }
     const entries = data.filter((trace) => trace.name && trace.showlegend !== false);
     if (layout.showlegend !== false) {
       layout.height = (layout.height ?? template.height) + 10 * entries.length;

@@ -148,5 +148,5 @@ def _angle(texts):
 
 
 def _add_grid(fig, titles, columns, rows):
-    width, height = 110 + 40 * columns, max(240, 110 + 34 * rows)
+    width, height = 110 + 40 * columns, max(240, 110 + min(34 * rows, 510))
     add_panels(fig, titles, min(len(titles), 3), min(width, 330), height, ygap=0.4)

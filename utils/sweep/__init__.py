@@ -36,6 +36,7 @@ def sweep(
     cache=DEFAULT,
     progress=None,
     on_result=None,
+    live=None,
 ) -> Sweep:
     """Train every setting of a grid with every seed and fold.
 
@@ -55,6 +56,8 @@ def sweep(
         progress: True or False shows a bar or not; None: if stderr is a terminal.
         on_result: called with a table like `frame` whenever an ensemble has ended,
             first with what the cache held, if anything.
+        live: None, or (x, y), the two knobs of the space: shows their map of the
+            validation loss in the notebook, which fills as ensembles end.
     Raises: ValueError at the start for what is empty, unknown or not allowed.
         RuntimeError if a scheduler does not answer, if Dask workers have other code,
         or if an ensemble keeps killing the processes it trains in.
@@ -65,17 +68,27 @@ def sweep(
     plan, results = _start(base, space, seeds, folds, device, workers, client, cache)
     labels, tables = plan.labels, []
     off = None if progress is None else not progress
+    shown = None if live is None else _show(plan, live)
+
+    def tell(table):
+        rows = tidy(labels, table).reset_index(drop=True)
+        if shown:
+            shown.add(rows)
+        if on_result:
+            on_result(rows)
+
     with closing(results):
         tables.append(next(results))
         count, held = len(labels), len(tables[0])
         with tqdm(total=count, initial=held, unit="run", disable=off) as bar:
-            if on_result and held:
-                on_result(tidy(labels, tables[0]).reset_index(drop=True))
+            if held:
+                tell(tables[0])
             for table in results:
                 tables.append(table)
                 bar.update(len(table))
-                if on_result:
-                    on_result(tidy(labels, table).reset_index(drop=True))
+                tell(table)
+    if shown:
+        shown.draw()
     frame = tidy(labels, *tables).loc[labels.index].reset_index(drop=True)
     warn_of_divergence(frame)
     return Sweep(frame, plan.names)
@@ -91,17 +104,23 @@ def stream(
     workers=None,
     client=None,
     cache=DEFAULT,
+    stop=None,
 ) -> Iterator:
     """Yield the rows of each ensemble as it ends, first those that the cache held.
 
-    Closing the generator stops the training. Arguments and errors are those of
+    Closing the generator stops the training. Other arguments and errors are those of
     sweep; bad arguments raise at the call.
+
+    Args:
+        stop: None, or a threading.Event for training in this process: once another
+            thread sets it, training ends with the present epoch.
     """
-    plan, results = _start(base, space, seeds, folds, device, workers, client, cache)
+    where = device, workers, client, cache
+    plan, results = _start(base, space, seeds, folds, *where, stop)
     return _frames(plan.labels, results)
 
 
-def _start(base, space, seeds, folds, device, workers, client, cache):
+def _start(base, space, seeds, folds, device, workers, client, cache, stop=None):
     """Check everything that can be checked before work begins."""
     plan = Plan(base, space, seeds, folds)
     check_client(client)
@@ -113,10 +132,10 @@ def _start(base, space, seeds, folds, device, workers, client, cache):
         kind_of(device, plan.dtypes)
     folder = default_folder() if cache == DEFAULT else cache
     folder = None if folder is None else check_folder(folder)
-    return plan, _results(plan, device, workers, client, folder)
+    return plan, _results(plan, device, workers, client, folder, stop)
 
 
-def _results(plan, device, workers, client, folder):
+def _results(plan, device, workers, client, folder, stop):
     """Yield tables of results: what the cache held, then each ensemble's."""
     with connected(client) as cluster:
         if cluster is None:
@@ -127,21 +146,27 @@ def _results(plan, device, workers, client, folder):
         held = nothing() if store is None else store.read(plan.keys)
         yield held
         missing = plan.ensembles(kind, held["experiment"])
-        with closing(_train(missing, kind, device, workers, cluster)) as work:
+        with closing(_train(missing, kind, device, workers, cluster, stop)) as work:
             for table in work:
                 if store is not None:
                     store.write(table)
                 yield table
 
 
-def _train(ensembles, kind, device, workers, cluster):
+def _train(ensembles, kind, device, workers, cluster, stop):
     if cluster is not None:
         return train_on_cluster(ensembles, cluster, device)
     if workers is None:
         workers = worthwhile(ensembles)
     if kind != "cpu" or workers == 1:
-        return train_here(ensembles, device)
+        return train_here(ensembles, device, stop)
     return train_in_processes(ensembles, workers, device)
+
+
+def _show(plan, live):
+    from utils.lab_sweep import SweepMap  # imports ipywidgets
+
+    return SweepMap(plan, live)
 
 
 def _frames(labels, results):

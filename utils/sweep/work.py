@@ -12,7 +12,7 @@ from multiprocessing import connection
 
 from utils.data import load
 from utils.engine import choose_device
-from utils.runs import Runs, train_all
+from utils.runs import Runs, Stopped, train_all
 from utils.sweep.plan import COLUMNS
 
 TRIES = 3
@@ -20,12 +20,16 @@ START = 6.0  # seconds that a process needs to import torch, about
 _GPU = threading.Lock()  # threads of one process record no two CUDA graphs at once
 
 
-def train_rows(experiments, device):
-    """Train one ensemble; return a table with a row per run, keyed by `experiment`."""
+def train_rows(experiments, device, stop=None):
+    """Train one ensemble; return a table with a row per run, keyed by `experiment`.
+
+    Args: stop: as for train_all.
+    Raises: Stopped.
+    """
     cuda = choose_device(device, experiments[0].dtype).type == "cuda"
     with _GPU if cuda else nullcontext():
         names = [""] * len(experiments)
-        runs = train_all(names, experiments, device, curves=False)
+        runs = train_all(names, experiments, device, curves=False, stop=stop)
     table = Runs(runs).summary()
     table["status"] = [run.status for run in runs]
     table["experiment"] = [e.to_json() for e in experiments]
@@ -55,10 +59,11 @@ def worthwhile(ensembles) -> int:
     return max(1, min(usable_cores(), len(ensembles), int(total / (2 * START))))
 
 
-def train_here(ensembles, device):
-    """Yield each ensemble's results."""
-    for ensemble in ensembles:
-        yield train_rows(ensemble, device)
+def train_here(ensembles, device, stop=None):
+    """Yield each ensemble's results, until the event `stop` is set."""
+    with suppress(Stopped):
+        for ensemble in ensembles:
+            yield train_rows(ensemble, device, stop)
 
 
 def train_in_processes(ensembles, workers, device):
