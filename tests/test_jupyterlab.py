@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
+from playwright.sync_api import expect
 
 from tests.jupyterlab_server import (
     LAB_CELL,
@@ -34,13 +35,22 @@ from utils import Experiment, Lab
 base = Experiment(n_train=40, hidden=(8,), epochs=30)
 Lab(base, l2=(1e-6, 0.1), dropout=(0, 0.9))
 """
+SWEEP_CELL = """\
+import numpy as np
+from utils import Experiment, sweep
+base = Experiment(n_train=40, hidden=(8,), epochs=200)
+space = {"l2": np.linspace(0, 0.1, 10), "dropout": np.linspace(0, 0.8, 12)}
+where = {"cache": None, "workers": 1}
+len(sweep(base, space, [0], live=("dropout", "l2"), **where).frame)"""
 BUSY_CELL = """\
 import pathlib, time
 while pathlib.Path("busy").exists():
     time.sleep(0.1)"""
 MAP = ".lab-live .lab-map .js-plotly-plot"
-FILLED = f"""(document.querySelector("{MAP}")?.data[0].z ?? []).flat()
+FILLED = """(document.querySelector("%s")?.data[0].z ?? []).flat()
   .filter(Number.isFinite).length"""
+SWEPT = FILLED % ".jp-OutputArea .js-plotly-plot"
+FILLED %= MAP
 RUNNING = """[...document.querySelectorAll(".jp-InputPrompt")]
   .filter(prompt => prompt.innerText.includes("*")).length"""
 LAB_THREADS = """\
@@ -55,6 +65,7 @@ def folder(tmp_path_factory):
         write_notebook(folder / name, LAB_CELL)
     write_notebook(folder / "choices.ipynb", CHOICES_CELL, BUSY_CELL)
     write_notebook(folder / "map.ipynb", MAP_CELL)
+    write_notebook(folder / "sweep.ipynb", SWEEP_CELL)
     copy_until_lab(CHAPTER, folder / CHAPTER.name)
     return folder
 
@@ -172,6 +183,16 @@ def test_the_map_fills_and_a_click_loads_a_cell(page, address):
     base = Experiment(n_train=40, hidden=(8,), epochs=30)
     assert_curve(page, base.replace(l2=0.1, dropout=0.6))
     assert slider(page, "dropout").get_attribute("aria-valuenow") == "0.6"
+
+
+def test_a_sweep_shows_its_map_while_it_trains(page, address):
+    open_notebook(page, address, "sweep.ipynb")
+    page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_function(f"{SWEPT} > 0 && {SWEPT} < 120")
+    assert page.evaluate(RUNNING) == 1
+    wait_for_running(page, 0)
+    page.wait_for_function(f"{SWEPT} === 120")
+    expect(page.locator(".jp-OutputArea").first).to_contain_text("120/120")
 
 
 def click_cell(page, row, column):

@@ -12,6 +12,7 @@ import torch
 from tests.test_engine import BASE, CNN, CNN_KNOBS, DIGITS, KNOBS, SGD, curves
 from utils import fit
 from utils.engine import Ensemble, choose_device
+from utils.runs import train_all
 
 pytestmark = [
     pytest.mark.gpu,
@@ -98,6 +99,16 @@ def test_a_diverging_member_stops_and_the_others_finish():
         runs = fit({"tame": tame, "wild": wild}, device="cuda")
     assert [run.status for run in runs] == ["finished", "diverged"]
     assert not math.isfinite(runs[1].history["val_loss"][-1])
+
+
+def test_without_curves_every_run_ends_the_same():
+    members = BASE.replace(dropout=0.3).grid(l2=[0, 0.01], seed=[0, 1])
+    full, bare = (
+        train_all([""] * 4, members, "cuda", curves) for curves in (True, False)
+    )
+    for a, b in zip(full, bare, strict=True):
+        assert a.at_kept_epoch() == b.at_kept_epoch() and a.status == b.status
+        torch.testing.assert_close(a.state, b.state, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "cuda:x y"])

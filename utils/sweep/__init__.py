@@ -53,7 +53,8 @@ def sweep(
             configuration names (DASK_SCHEDULER_ADDRESS), or this machine alone.
         cache: a folder that keeps the results; default $REGULARIZATION_CACHE or the
             user's cache directory; None keeps none.
-        progress: True or False shows a bar or not; None: if stderr is a terminal.
+        progress: True or False shows a bar or not; None: beside a live map, and if
+            stderr is a terminal.
         on_result: called with a table like `frame` whenever an ensemble has ended,
             first with what the cache held, if anything.
         live: None, or (x, y), the two knobs of the space: shows their map of the
@@ -63,10 +64,12 @@ def sweep(
         or if an ensemble keeps killing the processes it trains in.
     Warns: RuntimeWarning if runs diverged: their metrics are NaN or infinite.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     plan, results = _start(base, space, seeds, folds, device, workers, client, cache)
     labels, tables = plan.labels, []
+    if progress is None and live is not None:
+        progress = True
     off = None if progress is None else not progress
     shown = None if live is None else _show(plan, live)
 
