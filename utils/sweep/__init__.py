@@ -4,6 +4,7 @@ A sweep is divided into ensembles (utils.engine); each that ends is kept on disk
 that a sweep that was stopped, or that grows, trains only what is missing.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -53,8 +54,8 @@ def sweep(
             configuration names (DASK_SCHEDULER_ADDRESS), or this machine alone.
         cache: a folder that keeps the results; default $REGULARIZATION_CACHE or the
             user's cache directory; None keeps none.
-        progress: True or False shows a bar or not; None: beside a live map, and if
-            stderr is a terminal.
+        progress: True or False shows a bar or not; None: beside a live map, and in a
+            terminal.
         on_result: called with a table like `frame` whenever an ensemble has ended,
             first with what the cache held, if anything.
         live: None, or (x, y), the two knobs of the space: shows their map of the
@@ -68,9 +69,9 @@ def sweep(
 
     plan, results = _start(base, space, seeds, folds, device, workers, client, cache)
     labels, tables = plan.labels, []
-    if progress is None and live is not None:
-        progress = True
-    off = None if progress is None else not progress
+    if progress is None:  # a kernel's own stderr calls itself a terminal
+        terminal = sys.stderr is sys.__stderr__ and sys.stderr.isatty()
+        progress = live is not None or terminal
     shown = None if live is None else _show(plan, live)
 
     def tell(table):
@@ -83,7 +84,7 @@ def sweep(
     with closing(results):
         tables.append(next(results))
         count, held = len(labels), len(tables[0])
-        with tqdm(total=count, initial=held, unit="run", disable=off) as bar:
+        with tqdm(total=count, initial=held, unit="run", disable=not progress) as bar:
             if held:
                 tell(tables[0])
             for table in results:
