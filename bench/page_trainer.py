@@ -96,7 +96,7 @@ def run() -> dict:
         options = {"executable_path": path, "args": ["--no-sandbox"]}
         browser = playwright.chromium.launch(**options)
         speeds = _speeds(browser.new_page())
-        first, whole, longest = _drags(browser.new_page())
+        first, whole, long = _drags(browser.new_page())
         browser.close()
         options["args"] += FLAGS
         browser = playwright.chromium.launch(**options)
@@ -109,7 +109,8 @@ def run() -> dict:
         **maps,
         "slider moved: first frame, median": _row(first, "ms", "≤ 30 ms"),
         "slider moved: 50 epochs drawn, median": _row(whole, "ms", "≤ 200 ms"),
-        "longest task of the main thread": _row(longest, "ms", "≤ 50 ms"),
+        f"tasks over 50 ms in {MOVES} moves": _row(len(long), "", "0"),
+        "the longest of them": _row(max(long, default=0), "ms", "≤ 50 ms"),
         "our script, gzipped": _row(size, "KiB", "≤ 25 KB"),
     }
 
@@ -152,7 +153,7 @@ def _maps(page):
 
 
 def _drags(page):
-    """Median ms to the first frame and to the whole result; the longest task, ms."""
+    """Median ms to the first frame and to the whole result; ms of tasks over 50."""
     page.goto(f"{SITE.as_uri()}/book/worked_example.html")
     lab = page.locator(".lab").first
     lab.scroll_into_view_if_needed()
@@ -164,7 +165,7 @@ def _drags(page):
     page.evaluate(WATCH)
     moves = [page.evaluate(MOVE, 5 + k) for k in range(MOVES)]
     first, whole = (statistics.median(column) for column in zip(*moves, strict=True))
-    return first, whole, max(page.evaluate("seen.long"), default=0)
+    return first, whole, page.evaluate("seen.long")
 
 
 def _row(value, unit, target=""):

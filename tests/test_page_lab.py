@@ -135,15 +135,15 @@ def test_a_slider_trains_another_network(open_lab, page):
 def test_of_many_training_points_some_are_drawn_and_said(open_lab):
     base = Experiment(data="ring", n_train=400, epochs=1)
     lab = open_lab(base, n_train=(100, 400))
-    for count, said in ((400, "150 of 400 training points"), (100, "training points")):
+    for count, said in ((400, "100 of 400 training points"), (100, "training points")):
         most = lab.locator("input[name=n_train]").get_attribute("max")
         put(lab, "n_train", 0 if count == 100 else most)
         finished(lab)
         shown = lab.locator("[data-view=picture]").evaluate(
-            "({data, layout}) => [data[1].x.length + data[2].x.length,"
+            "({data, layout}) => [data[2].x.length + data[3].x.length,"
             " layout.annotations[0].text]"
         )
-        assert shown[0] == min(count, 150)
+        assert shown[0] == min(count, 100)
         assert f"decision regions, {said}<br>" in shown[1]
 
 

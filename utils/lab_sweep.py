@@ -12,7 +12,7 @@ DRAW_EVERY = 0.5  # seconds
 
 
 class SweepMap:
-    """Shows the map of the validation loss over the two knobs of a sweep.
+    """The map of the validation loss over the two knobs of a sweep.
 
     `figure` is the map, in each cell the mean over the runs so far.
 
@@ -33,6 +33,9 @@ class SweepMap:
         }
         self.data, self._rows = plan.members[0].data, []
         self.figure = empty(self.axes, self.data)
+
+    def show(self) -> None:
+        """Display the map in the running cell."""
         display(self.figure, Fit())
 
     def add(self, rows: pd.DataFrame) -> None:

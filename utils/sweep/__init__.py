@@ -72,7 +72,7 @@ def sweep(
     if progress is None:  # a kernel's own stderr calls itself a terminal
         terminal = sys.stderr is sys.__stderr__ and sys.stderr.isatty()
         progress = live is not None or terminal
-    shown = None if live is None else _show(plan, live)
+    shown = None if live is None else _live_map(plan, live)
 
     def tell(table):
         rows = tidy(labels, table).reset_index(drop=True)
@@ -85,6 +85,8 @@ def sweep(
         tables.append(next(results))
         count, held = len(labels), len(tables[0])
         with tqdm(total=count, initial=held, unit="run", disable=not progress) as bar:
+            if shown:
+                shown.show()
             if held:
                 tell(tables[0])
             for table in results:
@@ -167,7 +169,7 @@ def _train(ensembles, kind, device, workers, cluster, stop):
     return train_in_processes(ensembles, workers, device)
 
 
-def _show(plan, live):
+def _live_map(plan, live):
     from utils.lab_sweep import SweepMap  # imports ipywidgets
 
     return SweepMap(plan, live)

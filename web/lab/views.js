@@ -1,7 +1,7 @@
 // What a lab draws: curves, what the network computes, its weights. The figures come
 // from the build (utils/page_lab.py) with the book's style; here they get their numbers.
 
-const MARKED = 150; // training points on show
+const MARKED = 100; // training points on show
 
 export class Views {
   // figures: {curves, picture, weights, inputs}; canvases by the same names
@@ -93,8 +93,8 @@ function roundUp(value) {
 
 const DRAW = {
   regions(figure, p) {
-    const columns = figure.data[0].x.length;
-    figure.data[0].z = Array.from(figure.data[0].y, (_, r) => Array.from(p.slice(r * columns, (r + 1) * columns)));
+    const [colors, border] = figure.data, columns = colors.x.length;
+    border.z = colors.z = Array.from(colors.y, (_, r) => Array.from(p.slice(r * columns, (r + 1) * columns)));
   },
   images(figure, p) {
     const { labels, wrong, right } = figure.layout.meta, classes = p.length / labels.length;
@@ -126,7 +126,7 @@ const DRAW = {
 // The training points, by class, and those whose label is not their own; of many, some:
 // each is an element of the page, and every hundred hold it up for some 5 ms.
 function mark({ data, layout }, { X, y, clean }) {
-  const classes = [data[1], data[2], data[3]].map((trace) => Object.assign(trace, { x: [], y: [] }));
+  const classes = data.slice(2).map((trace) => Object.assign(trace, { x: [], y: [] }));
   const put = (trace, i) => {
     trace.x.push(X[2 * i]);
     trace.y.push(X[2 * i + 1]);
