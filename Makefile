@@ -74,7 +74,7 @@ web/vendor/ready: package.json package-lock.json | .venv/ready
 	touch $@
 
 # What the pages run and train on: kernels to WebAssembly, scripts into one, data sets.
-web/build/ready: web/vendor/ready $(wildcard web/trainer/* web/lab/*) utils/data.py \
+web/build/ready: web/vendor/ready $(wildcard web/*.*js web/trainer/* web/lab/*) utils/data.py \
   utils/page_data.py
 	npm run --silent build
 	$(BIN)/python -m utils.page_data web/build/page/data

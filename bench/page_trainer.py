@@ -111,7 +111,7 @@ def run() -> dict:
         "slider moved: 50 epochs drawn, median": _row(whole, "ms", "≤ 200 ms"),
         f"tasks over 50 ms in {MOVES} moves": _row(len(long), "", "0"),
         "the longest of them": _row(max(long, default=0), "ms", "≤ 50 ms"),
-        "our script, gzipped": _row(size, "KiB", "≤ 25 KB"),
+        "our script, gzipped": _row(size, "KiB", "≤ 25"),
     }
 
 

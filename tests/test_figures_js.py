@@ -46,9 +46,9 @@ def canvas(page, tmp_path, width):
 def drawn(page, tmp_path, width, fig):
     """The canvas of a figure on a page of its own."""
     html = render_figure(json.loads(pio.to_json(fig, validate=False)))
-    for path in (WEB / "figures.js", WEB / "book.css", PLOTLY):
+    for path in (WEB / "build" / "page" / "lab.js", WEB / "book.css", PLOTLY):
         shutil.copy(path, tmp_path)
-    head = '<!doctype html><meta charset="utf-8"><script src="figures.js"></script>'
+    head = '<!doctype html><meta charset="utf-8"><script src="lab.js"></script>'
     head += '<link rel="stylesheet" href="book.css">'
     (tmp_path / "index.html").write_text(head + html, "utf-8")
     page.set_viewport_size({"width": width, "height": 900})

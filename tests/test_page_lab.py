@@ -26,7 +26,7 @@ LAMS, RATES = (1e-5, 0.1), (0, 0.9)
 
 HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <title>A lab</title><link rel="stylesheet" href="book.css">
-<script src="figures.js"></script><script src="lab.js"></script></head>
+<script src="lab.js"></script></head>
 <body><main><h1>A lab</h1>"""
 
 
@@ -34,8 +34,8 @@ HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 def site(tmp_path_factory):
     """A folder with all that a page loads."""
     folder = tmp_path_factory.mktemp("site")
-    files = [WEB / "figures.js", WEB / "book.css", WEB / "build" / "page" / "lab.js"]
-    files.append(WEB / "vendor" / "plotly-cartesian.min.js")
+    files = [WEB / "book.css", WEB / "vendor" / "plotly-cartesian.min.js"]
+    files.append(WEB / "build" / "page" / "lab.js")
     for file in files:
         if not file.exists():
             pytest.fail(f"{file} is missing: run `make book` first")
@@ -452,5 +452,5 @@ def test_reduced_motion_draws_the_end_alone(open_lab, page):
 
 
 def test_the_script_is_small(site):
-    """Kernels, trainer and lab together; figures.js has 2 kB more."""
-    assert len(gzip.compress((site / "lab.js").read_bytes())) <= 25_000
+    """Kernels, trainer, lab and figures: all that is ours, in one."""
+    assert len(gzip.compress((site / "lab.js").read_bytes())) <= 25 * 1024

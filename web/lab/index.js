@@ -1,11 +1,14 @@
 // The live labs of a page. Each wakes up when it comes near the viewport, trains the
-// book's own run in a worker, and then whatever the reader sets.
+// book's own run in a worker, and then whatever the reader sets. With the figures and the
+// verdicts of claims in one script.
 import { Client } from "./client.js";
 import { Controls } from "./controls.js";
 import { Plane } from "./plane.js";
 import { apply, text } from "./experiment.js";
 import { link, read as readUrl, restore, write } from "./url.js";
 import { Views } from "./views.js";
+import "../figures.js";
+import "../claims.js";
 
 const MOST_EPOCHS = 5000; // of a run that is continued
 const calm = matchMedia("(prefers-reduced-motion: reduce)");

@@ -1,5 +1,5 @@
 // Where the arithmetic runs: WebAssembly with SIMD, or plain JavaScript.
-import wasm from "../build/kernels.wasm";
+import packed from "../build/kernels.deflate";
 import { plainKernels } from "./kernels.js";
 
 const PAGE = 65536;
@@ -9,13 +9,18 @@ let compiled;
 export async function chooseEngine(wanted = "auto") {
   if (wanted !== "javascript") {
     try {
-      compiled ??= await WebAssembly.compile(wasm);
+      compiled ??= await WebAssembly.compile(await unpack());
       return { name: "WebAssembly", open: openWasm };
     } catch (error) {
       if (wanted === "wasm") throw error;
     }
   }
   return { name: "JavaScript", open: openPlain };
+}
+
+async function unpack() {
+  const { body } = await fetch(packed);
+  return new Response(body.pipeThrough(new DecompressionStream("deflate-raw"))).arrayBuffer();
 }
 
 function openWasm(bytes) {
