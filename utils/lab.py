@@ -21,7 +21,7 @@ from utils.experiment import Experiment
 from utils.lab_controls import Controls
 from utils.lab_figure import LabFigure, number_names
 from utils.lab_fill import LiveMap
-from utils.lab_knobs import Knob, parse_knobs, setting, value_of
+from utils.lab_knobs import parse_knobs, setting, value_of
 from utils.lab_layout import answer_at_once, close_all, lay_out
 from utils.lab_panels import INPUT_KNOBS
 from utils.lab_run import CURVES, LiveRun
@@ -63,7 +63,7 @@ class Lab:
         **knobs: tuple[float, float] | tuple[str | bool, ...],
     ):
         self.base, self.knobs = base, parse_knobs(base, knobs)
-        axes = _axes(self.knobs)
+        axes = lab_map.axes(self.knobs)
         self.controls = Controls(base, self.knobs, axes)
         self.device = choose_device(device, base.dtype)
         self.description = description or _describe(base, self.knobs)
@@ -279,11 +279,6 @@ class Lab:
             if value_of(own, name) != value_of(book, name)
         ]
         return ", ".join(changed) or "as in the book"
-
-
-def _axes(knobs):
-    numbers = {name: k for name, k in knobs.items() if isinstance(k, Knob)}
-    return lab_map.axes({name: (k.low, k.high) for name, k in numbers.items()})
 
 
 def _running_cell():

@@ -155,8 +155,7 @@ class LiveMap:
         """Yield some runs at a time: all cells for one seed, then for the next."""
         space = {axis["name"]: axis["values"] for axis in self.axes.values()}
         here = {"device": self.device, "workers": 1, "cache": None, "stop": stop}
-        for seed in _seeds(base):
-            yield from stream(base, space, [seed], **here)
+        return stream(base, space, _seeds(base), **here)
 
     def _draw(self, base):
         refill(self.figure, lab_map.draw(self.axes, base.data, self.results))

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 
 from utils import plots
 from utils.data import load
-from utils.lab_knobs import label
+from utils.lab_knobs import Choice, Knob, label
+from utils.sweep.results import seed_means, without_diverged
 
 STRENGTHS = ("l2", "l1", "weight_decay")
 RATE = "dropout"
@@ -19,14 +20,16 @@ LAMS, RATES = 7, 7  # beside λ = 0
 SEEDS = 3  # of each cell; as in web/lab/plane.js
 
 
-def axes(ranges: Mapping[str, tuple[float, float]]) -> dict | None:
+def axes(knobs: Mapping[str, Knob | Choice]) -> dict | None:
     """Return the axes of a lab's map, if it has a knob for each.
 
     Args:
-        ranges: lowest and highest value of each numeric knob.
+        knobs: those of the lab, by name.
     Returns: {"y": {"name": the penalty's knob, "values": its λs, 0 first},
         "x": the same for the dropout rate}, or None.
     """
+    numbers = {n: k for n, k in knobs.items() if isinstance(k, Knob)}
+    ranges = {name: (knob.low, knob.high) for name, knob in numbers.items()}
     strength = next((name for name in STRENGTHS if name in ranges), None)
     if strength is None or RATE not in ranges:
         return None
@@ -53,10 +56,8 @@ def draw(axes: dict, data: str, results: pd.DataFrame | None = None) -> go.Figur
     cells = pd.MultiIndex.from_product(values, names=[x, y]).to_frame(index=False)
     frame, mark = cells.assign(seed=0, val_loss=np.nan), None
     if results is not None:
-        lost = results["status"] == "diverged"
-        known = results.assign(val_loss=results["val_loss"].mask(lost))
-        seeds = known.groupby([x, y, "seed"], dropna=False, as_index=False)
-        known = seeds["val_loss"].agg(lambda losses: losses.mean(skipna=False))
+        known = without_diverged(results, "val_loss")
+        known = seed_means(known, [x, y], "val_loss")
         frame, mark = cells.merge(known, how="left", on=[x, y]), "min"
     unit = plots.UNITS[load(data).task]
     text = f"Heat map of the validation loss over {label(y)} and {label(x)}."

@@ -76,8 +76,7 @@ def plane(lab: dict) -> dict | None:
         lab: what Lab.to_dict returned.
     Returns: {"figure": Plotly JSON, "x": {"name", "values"}, "y": the same}, or None.
     """
-    numbers = _numbers(lab["knobs"]).items()
-    axes = lab_map.axes({name: (knob.low, knob.high) for name, knob in numbers})
+    axes = lab_map.axes(_numbers(lab["knobs"]))
     if axes is None:
         return None
     figure = lab_map.draw(axes, lab["experiment"]["data"])
@@ -142,26 +141,29 @@ def _panel(panel, meta, suffix=""):
         "annotations": [panel.note | {"xref": "paper", "yref": "paper"}],
     }
     kept = {k: v for k, v in panel.layout.items() if k in ("coloraxis", "barmode")}
-    regions = isinstance(panel, RegionPanel)
-    traces = _split(panel.traces) if regions else panel.traces
-    figure = go.Figure(traces, layout | kept)
+    figure = go.Figure(panel.traces, layout | kept)
     figure.update_traces(xaxis="x", yaxis="y")
-    margin = {"t": 44, "r": 12} | ({"l": 44, "b": 40} if regions else {"l": 8, "b": 8})
-    if regions:  # to be drawn in half the time: nothing to be measured
-        margin["autoexpand"] = False
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
-        axis.automargin = not regions
-    return figure.update_layout(height=HEIGHT, margin=margin, meta=meta)
+        axis.automargin = True
+    margin = {"t": 44, "l": 8, "r": 12, "b": 8}
+    figure.update_layout(height=HEIGHT, margin=margin, meta=meta)
+    return _quick(figure) if isinstance(panel, RegionPanel) else figure
 
 
-def _split(traces):
-    """Regions that the browser smooths itself, their border as a trace of its own."""
-    filled, *points = traces
-    colors = go.Heatmap(x=filled.x, y=filled.y, z=filled.z, zsmooth="fast")
-    colors.update(coloraxis="coloraxis", hovertemplate=filled.hovertemplate)
-    border = go.Contour(x=filled.x, y=filled.y, z=filled.z, contours=filled.contours)
-    border.update(contours_coloring="none", line=filled.line, showlegend=False)
-    return [colors, border.update(hoverinfo="skip"), *points]
+def _quick(regions):
+    """The same regions, drawn in half the time: the browser smooths the colours, the
+    border is a trace of its own, and no label is measured for the margins.
+    """
+    filled, *points = regions.data
+    place = {"x": filled.x, "y": filled.y, "z": filled.z, "xaxis": "x", "yaxis": "y"}
+    colors = go.Heatmap(**place, zsmooth="fast", coloraxis="coloraxis")
+    colors.hovertemplate = filled.hovertemplate
+    border = go.Contour(**place, contours=filled.contours, line=filled.line)
+    border.update(contours_coloring="none", showlegend=False, hoverinfo="skip")
+    figure = go.Figure([colors, border, *points], regions.layout)
+    figure.update_layout(margin={"l": 44, "b": 40, "autoexpand": False})
+    figure.layout.xaxis.automargin = figure.layout.yaxis.automargin = False
+    return figure
 
 
 def _about(panel):

@@ -5,18 +5,9 @@ import { build } from "esbuild";
 
 const OUT = "web/build";
 
-// Shaders are text, which no minifier shortens; nothing in them hangs on white space.
-const shaders = {
-  name: "shaders",
-  setup: (build) => build.onLoad({ filter: /\.wgsl\.js$/ }, async ({ path }) => {
-    const source = await readFile(path, "utf8");
-    return { contents: source.replace(/^ *\/\/.*\n|^ +/gm, "") };
-  }),
-};
-
 const bundle = (entry, outfile, options = {}) => build({
   entryPoints: [entry], outfile: `${OUT}/${outfile}`, bundle: true, minify: true,
-  format: "iife", target: "es2022", logLevel: "warning", plugins: [shaders],
+  format: "iife", target: "es2022", logLevel: "warning",
   loader: { ".deflate": "dataurl", ".txt": "text" }, ...options,
 });
 

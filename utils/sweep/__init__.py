@@ -73,13 +73,11 @@ def sweep(
         terminal = sys.stderr is sys.__stderr__ and sys.stderr.isatty()
         progress = live is not None or terminal
     shown = None if live is None else _live_map(plan, live)
+    listeners = [f for f in (shown and shown.add, on_result) if f]
 
     def tell(table):
-        rows = tidy(labels, table).reset_index(drop=True)
-        if shown:
-            shown.add(rows)
-        if on_result:
-            on_result(rows)
+        for listener in listeners:
+            listener(tidy(labels, table).reset_index(drop=True))
 
     with closing(results):
         tables.append(next(results))

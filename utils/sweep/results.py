@@ -27,10 +27,7 @@ class Sweep:
         """
         from utils.plots import heatmap
 
-        means = self._usable(metric).groupby(
-            [*self.names, "seed"], dropna=False, sort=False, as_index=False
-        )
-        summary = means[metric].mean(skipna=False)
+        summary = seed_means(self._usable(metric), self.names, metric)
         seeds = self.frame["seed"].nunique()
         text = f"Heat map of {metric} over {x} and {y}, mean of {seeds} seeds."
         mark = "max" if _more_is_better(metric) else "min"
@@ -62,9 +59,20 @@ class Sweep:
         if metric not in COLUMNS or metric == "status":
             known = [name for name in COLUMNS if name != "status"]
             raise ValueError(f"metric = {metric!r}: must be one of {known}")
-        diverged = self.frame["status"] == "diverged"
-        values = self.frame[metric].astype(float).mask(diverged)
-        return self.frame.assign(**{metric: values})
+        return without_diverged(self.frame, metric)
+
+
+def without_diverged(frame, metric):
+    """Return the table, NaN in a metric's column where a run diverged."""
+    values = frame[metric].astype(float).mask(frame["status"] == "diverged")
+    return frame.assign(**{metric: values})
+
+
+def seed_means(frame, names, metric):
+    """Return a row per setting of the knobs `names` and seed: the mean over folds."""
+    keys = [*names, "seed"]
+    groups = frame.groupby(keys, dropna=False, sort=False, as_index=False)
+    return groups[metric].mean(skipna=False)
 
 
 def tidy(labels, *tables):
