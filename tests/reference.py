@@ -13,7 +13,7 @@ from torch import nn
 
 from utils import random
 from utils.data import load, training_set, validation_set
-from utils.layers import warp
+from utils.engine.layers import warp
 from utils.random import Purpose
 
 ACTIVATION = {"relu": nn.ReLU(), "tanh": nn.Tanh(), "selu": nn.SELU()}
@@ -190,16 +190,28 @@ def loss_of(logits, y):
     return F.cross_entropy(logits, y)
 
 
-def reference(e):
-    """Return (train_loss, val_loss, objective) per epoch, and the network."""
+def reference(*parts):
+    """Return (train_loss, val_loss, objective) per epoch, and the network.
+
+    parts: an Experiment; or several, whose knobs change on the way.
+    """
+    e = parts[0]
     dtype = getattr(torch, e.dtype)
-    train_set, held = training_set(e), validation_set(e)
-    X, y = torch.tensor(train_set.X, dtype=dtype), torch.tensor(train_set.y)
-    X_val, y_val = torch.tensor(held.X, dtype=dtype), torch.tensor(held.y)
     network = Network(e)
     optimizer, penalized = optimizer_for(e, network)
     curves, step = [], 0
-    for epoch in range(e.epochs):
+    plan = [part for part in parts for _ in range(part.epochs)]
+    for epoch, e in enumerate(plan):
+        network.e = e
+        decayed, exempt = optimizer.param_groups
+        decayed["weight_decay"] = e.weight_decay
+        for group in (decayed, exempt):
+            group["lr"] = e.lr
+            if e.optimizer == "sgd":
+                group["momentum"] = e.momentum
+        train_set, held = training_set(e), validation_set(e)
+        X, y = torch.tensor(train_set.X, dtype=dtype), torch.tensor(train_set.y)
+        X_val, y_val = torch.tensor(held.X, dtype=dtype), torch.tensor(held.y)
         order = random.permutations(e.seed, Purpose.ORDER, [epoch], len(y))[0]
         objectives = []
         network.train()

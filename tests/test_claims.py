@@ -2,7 +2,7 @@ import pytest
 
 from tests.notebooks import BOOK, CHAPTERS
 from utils import claim
-from utils.claims import claims_page, read_claims, read_ledger
+from utils.book.claims import claims_page, read_claims, read_ledger
 
 
 def test_a_claim_that_holds_prints_one_line(capsys):

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from utils.convolution import Convolution, convolutions, flatten, unflatten
+from utils.engine.convolution import Convolution, convolutions, flatten, unflatten
 
 LAYER = Convolution(rows=6, columns=5, channels=3, maps=4)
 MEMBERS, BATCH = 2, 7

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from utils import Experiment
-from utils.data import load, training_set, validation_set
+from utils import Experiment, fit
+from utils.data import load, own_points, training_set, validation_set
 from utils.experiment import DATA
 
 BASE = Experiment(label_noise=0, n_train=None)
@@ -71,6 +71,7 @@ def test_tables_are_scikit_learns_standardised_by_the_pool(name):
         ("breast_cancer", "binary"),
         ("digits", "multiclass"),
         ("diabetes", "regression"),
+        ("wave", "regression"),
     ],
 )
 def test_data_and_training_sets_carry_the_task(name, task):
@@ -149,3 +150,55 @@ def test_another_seed_divides_otherwise():
     e = Experiment(n_train=None, label_noise=0, fold=(0, 4))
     first, second = (validation_set(e.replace(seed=seed)).X.tolist() for seed in (0, 1))
     assert first != second
+
+
+def test_wave_is_a_sine_and_noise():
+    data = load("wave")
+    assert (data.features, data.outputs, data.classes) == (1, 1, None)
+    for split in (data.pool, data.validation, data.test):
+        assert split.X.shape == (1000, 1) and np.abs(split.X).max() <= 3
+        np.testing.assert_array_equal(data.truth(split.X), np.sin(1.5 * split.X[:, 0]))
+        noise = split.y - data.truth(split.X)
+        assert abs(noise.mean()) < 5 * 0.4 / np.sqrt(1000)
+        assert abs(noise.std() - 0.4) < 5 * 0.4 / np.sqrt(2000)
+        assert abs(np.corrcoef(noise, split.X[:, 0])[0, 1]) < 5 / np.sqrt(1000)
+    X = np.sort(np.concatenate([data.pool.X, data.validation.X])[:, 0])
+    assert np.abs(X - np.linspace(-3, 3, 2000)).max() < 5 * 3 / np.sqrt(2000)
+
+
+def test_wave_is_learned_from_many_points_and_overfitted_with_few():
+    base = BASE.replace(data="wave", seed=1)
+    many, few = fit([base.replace(epochs=30), base.replace(n_train=15, epochs=300)])
+    assert many.history["val_loss"][-1] < 1.3 * 0.4**2
+    assert few.history["train_loss"][-1] < 0.5 * 0.4**2
+    assert few.history["val_loss"][-1] > 1.5 * 0.4**2
+
+
+def test_others_know_no_truth():
+    assert [name for name in DATA if load(name).truth] == ["wave"]
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_own_points_are_those_of_the_data_set_they_stand_for(name):
+    chosen = training_set(BASE.replace(data=name, n_train=20))
+    for X in (chosen.X.tolist(), chosen.X.ravel().tolist()):
+        own = own_points(name, X, chosen.y.tolist())
+        np.testing.assert_array_equal(own.X, chosen.X)
+        np.testing.assert_array_equal(own.y, chosen.y)
+        assert (own.task, own.y.dtype) == (chosen.task, chosen.y.dtype)
+
+
+@pytest.mark.parametrize(
+    "name, X, y, message",
+    [
+        ("moons", [], [], "X has 0 numbers, y 0: must be 2 for each, ≥ 1"),
+        ("moons", [1, 2, 3], [0, 1], "X has 3 numbers, y 2"),
+        ("moons", [1, 2], [0.5], r"y has \[0.5\]: must be whole numbers in \[0, 1\]"),
+        ("digits", [0] * 64, [10], r"y has \[10.0\]"),
+        ("wave", [np.inf], [0], "must be finite"),
+        ("wave", [0], [np.nan], "must be finite"),
+    ],
+)
+def test_bad_own_points_are_named(name, X, y, message):
+    with pytest.raises(ValueError, match=message):
+        own_points(name, X, y)

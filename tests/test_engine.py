@@ -7,12 +7,14 @@ import torch
 from sklearn import metrics
 from torch import nn
 
+from tests import reference as plain_loop
 from tests.reference import reference
-from utils import Experiment, fit, train
+from utils import Augment, Experiment, fit, train
 from utils.data import load, training_set
-from utils.engine import Ensemble, choose_device
-from utils.runs import train_all
-from utils.training import Training
+from utils.engine import ensemble as ensembles
+from utils.engine.ensemble import METRICS, Ensemble, Record, choose_device
+from utils.engine.runs import train_all
+from utils.engine.training import Training
 
 BASE = Experiment(n_train=50, hidden=(12, 9), epochs=6, batch_size=16)
 DIGITS = BASE.replace(data="digits", n_train=60, label_noise=0.2)
@@ -257,13 +259,11 @@ def test_a_member_does_not_depend_on_its_company():
         )
 
 
-def test_threads_do_not_change_the_numbers():
-    before = torch.get_num_threads()
+def test_threads_do_not_change_the_numbers(monkeypatch):
     results = []
     for threads in (1, 2):
-        torch.set_num_threads(threads)
+        monkeypatch.setattr(ensembles, "THREADS", threads)
         results.append(curves(fit(BASE.replace(dropout=0.5))[0]))
-    torch.set_num_threads(before)
     torch.testing.assert_close(*results, rtol=1e-11, atol=1e-13)
 
 
@@ -465,3 +465,203 @@ def test_a_run_can_be_stopped():
 def test_an_ensemble_keeps_at_least_one():
     with pytest.raises(ValueError, match="at least one"):
         Ensemble([BASE]).keep([])
+
+
+CHANGES = {
+    "label_noise": 0.6,
+    "init_scale": 2.0,
+    "dropout": 0.3,
+    "dropout_input": 0.2,
+    "dropout_channels": 0.3,
+    "dropconnect": 0.2,
+    "input_noise": 0.2,
+    "weight_noise": 0.1,
+    "activation_noise": 0.2,
+    "augment": Augment(rotation=20, flip=0.5),
+    "momentum": 0.8,
+    "lr": 0.03,
+    "l1": 0.01,
+    "l2": 0.01,
+    "weight_decay": 0.1,
+    "seed": 5,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_new_knobs_and_a_reset_are_as_good_as_a_new_ensemble(name):
+    base = CNN.replace(optimizer="sgd", augment=Augment(shift=1), batch_norm=True)
+    changed = base.replace(**{name: CHANGES[name]})
+    ensemble = Ensemble([base])
+    ensemble.run_epoch()
+    for e in (changed, base, changed):
+        ensemble.set([e])
+        ensemble.reset()
+        found, expected = ensemble.run_epoch(), Ensemble([e]).run_epoch()
+        for metric in METRICS:
+            assert getattr(found, metric) == getattr(expected, metric)
+
+
+@pytest.mark.parametrize("size", [1, 50, 120, 10**6])
+def test_orders_are_drawn_for_several_epochs_at_once(monkeypatch, size):
+    monkeypatch.setattr(ensembles, "ORDERED", size)
+    ensemble, expected = Ensemble([BASE]), reference(BASE)[0]
+    for _ in range(2):
+        losses = [float(ensemble.run_epoch().train_loss[0]) for _ in range(6)]
+        assert losses == pytest.approx(expected[:, 0].tolist(), rel=1e-9)
+        ensemble.reset()
+
+
+def test_a_batch_beyond_the_training_set_is_the_whole_of_it():
+    e = BASE.replace(dropout=0.5, input_noise=0.1)
+    whole, more = fit([e.replace(batch_size=size) for size in (50, 100_000)])
+    assert whole.history == more.history
+
+
+@pytest.mark.parametrize("data", ["moons", "digits", "wave"])
+def test_own_points_take_the_place_of_the_training_set(monkeypatch, data):
+    base = BASE.replace(data=data, n_train=20, dropout=0.2)
+    points = training_set(base.replace(seed=9, label_noise=0.3))
+    monkeypatch.setattr(plain_loop, "training_set", lambda e: points)
+    members = [base, base.replace(seed=2, label_noise=0)]
+    training = Training(members, points=points)
+    records = [training.run_epoch() for _ in range(base.epochs)]
+    for i, e in enumerate(members):
+        names = ("train_loss", "val_loss", "objective")
+        found = [[float(getattr(r, n)[i]) for n in names] for r in records]
+        np.testing.assert_allclose(found, reference(e)[0], rtol=1e-9, atol=1e-12)
+
+
+def test_own_points_may_come_and_go():
+    points = training_set(BASE.replace(seed=9))
+    ensemble = Ensemble([BASE], points=points)
+    first = float(ensemble.run_epoch().train_loss[0])
+    for own, same in ((None, False), (points, True)):
+        ensemble.set([BASE], own)
+        ensemble.reset()
+        assert (float(ensemble.run_epoch().train_loss[0]) == first) is same
+
+
+@pytest.mark.parametrize("changes", [{"n_train": 49}, {"fold": (0, 5)}])
+def test_own_points_must_be_as_many_as_n_train(changes):
+    points = training_set(BASE)
+    with pytest.raises(ValueError, match=r"points: 50 of them: must be n_train"):
+        Ensemble([BASE.replace(**changes)], points=points)
+
+
+def due(e, curves):
+    """The epochs that a run of its own is scored at."""
+    many = range(1, curves + 1)
+    return {1, *(math.ceil(k * e.epochs / curves) for k in many)}
+
+
+@pytest.mark.parametrize("curves", [1, 3, 4, 20, 1000])
+def test_curves_may_be_scored_a_few_times_a_run(curves):
+    """Members of one structure are scored together, whichever asks for it."""
+    members = [*BASE.grid(epochs=[9, 20], seed=[0, 1]), BASE.replace(dropout=0.5)]
+    expected, training = fit(members), Training(members, curves=curves)
+    epochs = set()
+    while not training.done:
+        record = training.run_epoch()
+        live = record.active.nonzero()[:, 0].tolist()
+        scored = any(record.epoch in due(members[i], curves) for i in live)
+        epochs |= {record.epoch} if scored else set()
+        for i in live:
+            loss = float(record.val_loss[i])
+            known = expected[i].history["val_loss"][record.epoch - 1]
+            assert loss == known if scored else math.isnan(loss)
+    assert epochs == set().union(*(due(e, curves) for e in members))
+    assert training.kept_epoch == [run.epoch for run in expected]
+    for state, run in zip(training.state, expected, strict=True):
+        assert all(map(torch.equal, state, run.state))
+
+
+def test_a_training_starts_again_in_the_same_ensembles():
+    """As far as their structures and sizes fit; the results are those of fit."""
+    training = Training([*BASE.grid(seed=range(3)), DIGITS])
+    first, digits = (ensemble for _, ensemble in training.groups)
+    training.run_epoch()
+    others = [DIGITS.replace(l2=0.1), *BASE.grid(seed=range(4, 7), dropout=[0.2])]
+    training.start(others)
+    assert [ensemble for _, ensemble in training.groups] == [digits, first]
+    assert (training.epochs, training.status) == ([0] * 4, ["running"] * 4)
+    while not training.done:
+        training.run_epoch()
+    for state, run in zip(training.state, fit(others), strict=True):
+        for a, b in zip(state, run.state, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+    training.start(others[:2])
+    assert training.groups[0][1] is digits
+    assert training.groups[1][1] is not first
+    with pytest.raises(ValueError, match="at least one"):
+        training.start([])
+
+
+def test_going_on_takes_each_from_its_own_last_epoch():
+    """Adam's moments and batch norm's statistics too, of members long left out."""
+    base = BASE.replace(batch_norm=True, dropout=0.3)
+    members = base.grid(epochs=[2, 3, 9], seed=[0, 1])
+    training = Training(members)
+    for goes in range(2):
+        if goes:
+            assert training.go_on([e.replace(epochs=4) for e in members])
+            assert training.begin == [2, 2, 3, 3, 9, 9]
+        while not training.done:
+            training.run_epoch()
+    assert training.epochs == training.kept_epoch == [6, 6, 7, 7, 13, 13]
+    for i, e in enumerate(members):
+        alone = fit(e.replace(epochs=training.epochs[i]))[0].state
+        for a, b in zip(training.state[i], alone, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_going_on_amid_a_run_keeps_the_ensemble():
+    training = Training(BASE.grid(seed=[0, 1]))
+    ((_, ensemble),) = training.groups
+    training.run_epoch()
+    assert training.go_on(BASE.grid(seed=[0, 1], l2=[0.1]))
+    assert training.groups[0][1] is ensemble
+    records = []
+    while not training.done:
+        records.append(training.run_epoch())
+    assert [record.epoch for record in records] == [*range(2, 8)]
+    assert training.status == ["finished"] * 2
+
+
+@pytest.mark.parametrize(
+    "others, obstacle",
+    [
+        ([BASE], "1 members in place of 2"),
+        ([BASE, DIGITS], "member 1 would have another structure"),
+        ([BASE, BASE.replace(n_train=49)], "member 1 would have another structure"),
+    ],
+)
+def test_what_stands_in_the_way_of_going_on_is_named(others, obstacle):
+    training = Training([BASE, BASE.replace(seed=1)])
+    record = training.run_epoch()
+    assert training.obstacle(training.experiments) == ""
+    assert training.obstacle(others) == obstacle
+    assert not training.go_on(others)
+    assert isinstance(record, Record) and training.epochs == [1, 1]
+    while not training.done:
+        training.run_epoch()
+    assert training.kept_epoch == [6, 6]
+
+
+def test_what_diverged_cannot_go_on():
+    wild = BASE.replace(**SGD).replace(lr=1e6, l2=1e6)
+    training = Training([wild])
+    while not training.done:
+        training.run_epoch()
+    assert "no longer numbers" in training.obstacle([wild])
+    assert not training.go_on([wild])
+
+
+def test_present_weights_are_the_kept_ones_once_a_run_is_over():
+    e = BASE.replace(n_train=30, label_noise=0.4, epochs=80, patience=5, lr=0.03)
+    training, run = Training([e]), fit(e)[0]
+    while not training.done:
+        training.run_epoch()
+        if training.status == ["running"]:
+            at = fit(e.replace(patience=None, epochs=training.epochs[0]))[0]
+            assert all(map(torch.equal, training.present(0), at.state))
+    assert all(map(torch.equal, training.present(0), run.state))

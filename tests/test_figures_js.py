@@ -1,4 +1,4 @@
-"""web/figures.js on a page of its own: the slider of a figure, wide and narrow."""
+"""web/book/figures.js on a page of its own: the slider of a figure, wide and narrow."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from utils import plots
-from utils.sphinx_ext import render_figure
+from utils.book.sphinx_ext import render_figure
 
 WEB = Path(__file__).parents[1] / "web"
 PLOTLY = WEB / "vendor" / "plotly-cartesian.min.js"
@@ -46,7 +46,7 @@ def canvas(page, tmp_path, width):
 def drawn(page, tmp_path, width, fig):
     """The canvas of a figure on a page of its own."""
     html = render_figure(json.loads(pio.to_json(fig, validate=False)))
-    for path in (WEB / "build" / "page" / "lab.js", WEB / "book.css", PLOTLY):
+    for path in (WEB / "build" / "page" / "lab.js", WEB / "book" / "book.css", PLOTLY):
         shutil.copy(path, tmp_path)
     head = '<!doctype html><meta charset="utf-8"><script src="lab.js"></script>'
     head += '<link rel="stylesheet" href="book.css">'

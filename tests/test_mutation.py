@@ -46,7 +46,7 @@ def mutate(chapter):
 
 
 def test_nbval_fails_on_every_changed_number(tmp_path):
-    chapter = BOOK / "worked_example.ipynb"
+    chapter = BOOK / "weight_decay.ipynb"
     notebook, kinds = mutate(chapter)
     assert {"text", "plotly"} <= set(kinds)
     nbformat.write(notebook, tmp_path / chapter.name)

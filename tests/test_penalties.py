@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from utils.penalties import l1_penalty, l2_penalty, soft_threshold
+from utils.engine.penalties import l1_penalty, l2_penalty, soft_threshold
 
 W = [
     torch.randn(3, 4, 5, dtype=torch.float64),

@@ -19,6 +19,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from tests.reference import reference
 from utils import Augment, Experiment, fit
 from utils.data import load, training_set
+from utils.engine.layers import dropout
 from utils.experiment import (
     ACTIVATIONS,
     DATA,
@@ -27,7 +28,6 @@ from utils.experiment import (
     L1_METHODS,
     OPTIMIZERS,
 )
-from utils.layers import dropout
 from utils.random import Purpose, permutations, uniforms
 
 settings.register_profile(

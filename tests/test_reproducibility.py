@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from utils import Experiment, fit
-from utils.engine import Ensemble
+from utils.engine import ensemble
+from utils.engine.ensemble import Ensemble
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 1e-9
@@ -157,20 +158,12 @@ def test_a_member_of_64_is_the_member_alone_and_in_other_company(name):
             assert_close(a, b)
 
 
-@pytest.fixture
-def threads():
-    """Sets the number of threads, for one test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
-def test_one_thread_and_two_agree(threads):
+def test_one_thread_and_two_agree(monkeypatch):
     """64 members: fewer would be too little work for torch to share out."""
     grid = Experiment(n_train=100, epochs=2).grid(**GRID)
     found = []
     for count in (1, 2):
-        threads(count)
+        monkeypatch.setattr(ensemble, "THREADS", count)
         found.append(fit(grid, "cpu"))
     for one, two in zip(*found, strict=True):
         assert_close(curves_of(one), curves_of(two))

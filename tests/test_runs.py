@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from utils import Augment, Experiment, fit, training
+from utils import Augment, Experiment, fit
 from utils.data import load
+from utils.engine import training
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=4)
 
@@ -61,11 +62,11 @@ def test_where_memory_runs_out_the_ensemble_is_split(monkeypatch):
     whole = fit(grid)
     sizes, ensemble = [], training.Ensemble
 
-    def small_machine(experiments, device):
+    def small_machine(experiments, *options):
         sizes.append(len(experiments))
         if len(experiments) > 2:
             raise torch.OutOfMemoryError("full")
-        return ensemble(experiments, device)
+        return ensemble(experiments, *options)
 
     monkeypatch.setattr(training, "Ensemble", small_machine)
     split = fit(grid)
@@ -76,7 +77,7 @@ def test_where_memory_runs_out_the_ensemble_is_split(monkeypatch):
 
 
 def test_one_member_too_large_says_so(monkeypatch):
-    def full(experiments, device):
+    def full(*options):
         raise torch.OutOfMemoryError("full")
 
     monkeypatch.setattr(training, "Ensemble", full)

@@ -1,17 +1,19 @@
-import errno
+import threading
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.test_imports import imported
 from utils import Experiment, fit, sweep
-from utils.sweep import cache, stream, work
+from utils.mimetypes import FIGURE
+from utils.sweep import live, stream, work
 from utils.sweep.plan import COLUMNS, Plan
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=3)
 SPACE = {"l2": [0.0, 1e-3, 1e-2], "hidden": [(8,), (4, 4)]}
+MAP_SPACE = {"l2": np.linspace(0, 0.1, 9), "lr": [1e-3, 1e-2, 1e-1]}
 same = pd.testing.assert_frame_equal
 
 
@@ -31,10 +33,6 @@ def trained(monkeypatch):
 def run(folder=None, space=SPACE, **options):
     """A small sweep in this process."""
     return sweep(BASE, space, cache=folder, workers=1, **options)
-
-
-def files(folder):
-    return sorted(folder.rglob("*.parquet"))
 
 
 def test_each_row_is_what_fit_gives():
@@ -87,100 +85,37 @@ def test_a_sweep_again_trains_nothing_and_a_larger_one_what_is_new(tmp_path, tra
     assert len(trained) == 6 and {e.l2 for e in trained} == {1.0}
 
 
-def test_what_is_missing_alone_is_trained_again(tmp_path, trained):
-    first = run(tmp_path)
-    gone = files(tmp_path)[0]
-    count = len(pq.read_table(gone))
-    gone.unlink()
-    trained.clear()
-    same(run(tmp_path).frame, first.frame)
-    assert len(trained) == count < 18
+class After(threading.Event):
+    """An event that is set once it has been asked so often."""
+
+    def __init__(self, asked):
+        super().__init__()
+        self.left = asked
+
+    def is_set(self):
+        self.left -= 1
+        return self.left < 0
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-20])
-
-
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    content[60] ^= 0xFF
-    path.write_bytes(content)
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def pickled(path):
-    path.write_bytes(b"cos\nsystem\n(S'touch unpickled'\ntR.")
-
-
-def from_elsewhere(path):
-    pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
-
-
-def lacking_a_column(path):
-    table = pq.read_table(path)
-    pq.write_table(table.drop_columns(["zeros"]), path)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [truncate, flip_a_byte, empty, pickled, from_elsewhere, lacking_a_column],
-)
-def test_a_damaged_or_foreign_file_is_named_and_replaced(tmp_path, trained, damage):
-    first = run(tmp_path)
-    path = files(tmp_path)[0]
-    count = len(pq.read_table(path))
-    damage(path)
-    trained.clear()
-    with pytest.warns(UserWarning, match=path.name):
-        again = run(tmp_path)
-    same(again.frame, first.frame)
-    assert len(trained) == count
-    trained.clear()
-    run(tmp_path)
-    assert not trained
-
-
-def test_other_code_does_not_use_the_results(tmp_path, trained, monkeypatch):
-    run(tmp_path)
-    monkeypatch.setattr(cache, "code", lambda: "other")
-    run(tmp_path)
-    assert len(trained) == 36
-
-
-def test_the_fingerprint_knows_every_module_before_the_sweep():
-    needed, new = set(), {"runs"}
-    while new:
-        needed |= new
-        names = {name for module in new for name in imported(module)}
-        new = {n.removeprefix("utils.") for n in names if n.startswith("utils.")}
-        new -= needed
-    assert needed == set(cache.MODULES)
-    assert cache.fingerprint("cpu") != cache.fingerprint("cuda")
-
-
-def test_a_full_disk_is_named_once_and_the_sweep_goes_on(tmp_path, monkeypatch):
-    def full(table, path):
-        path.write_bytes(b"PAR1")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    whole = run()
-    monkeypatch.setattr(cache, "_write_table", full)
-    with pytest.warns(RuntimeWarning, match="No space left") as caught:
-        same(run(tmp_path).frame, whole.frame)
-    assert len(caught) == 1 and str(tmp_path) in str(caught[0].message)
-    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+def test_a_sweep_that_is_stopped_ends_with_the_present_epoch(tmp_path, trained):
+    """It is asked before each epoch; what was done before stays."""
+    where = {"cache": tmp_path, "workers": 1}
+    assert list(stream(BASE, SPACE, stop=After(2), **where)) == []
+    first, *rest = list(stream(BASE, SPACE, stop=After(4), **where))
+    assert not rest and 0 < len(first) < 18
+    started = len(trained)
+    assert len(run(tmp_path).frame) == 18
+    assert len(trained) - started == 18 - len(first)
 
 
 def test_a_stream_closed_early_keeps_what_was_done(tmp_path, trained):
     rows = stream(BASE, SPACE, cache=tmp_path, workers=1)
     first = next(rows)
     rows.close()
-    assert len(trained) == len(first) and len(files(tmp_path)) == 1
+    assert len(trained) == len(first) < 18
     whole = list(stream(BASE, SPACE, cache=tmp_path, workers=1))
-    same(whole[0], first)
+    keys = ["l2", "hidden", "seed"]
+    same(whole[0], first.sort_values(keys, ignore_index=True))
     assert sum(map(len, whole)) == len(trained) == 18
 
 
@@ -194,23 +129,70 @@ def test_results_are_handed_over_and_counted(tmp_path, capsys):
     assert [len(part) for part in seen] == [18] and not capsys.readouterr().err
 
 
+class Display:
+    """Stands in for IPython's display and its handle; keeps what they show."""
+
+    def __init__(self):
+        self.bundles = []
+
+    def __call__(self, bundle, raw, display_id):
+        assert raw and display_id and not self.bundles
+        self.bundles.append(bundle)
+        return self
+
+    def update(self, bundle, raw):
+        assert raw
+        if FIGURE in bundle:  # each comes after one without, for JupyterLab
+            self.bundles.append(bundle)
+
+    def heatmap(self):
+        return self.bundles[-1][FIGURE]["data"][0]
+
+    def cells(self):
+        return sum(v is not None for row in self.heatmap()["z"] for v in row)
+
+
 def test_a_live_map_fills_to_the_sweeps_own(monkeypatch):
-    from utils import lab_sweep
+    shown = Display()
+    monkeypatch.setattr("IPython.display.display", shown)
+    monkeypatch.setattr(live, "DRAW_EVERY", 0)
+    filled = []
+    result = run(
+        space=MAP_SPACE,
+        folds=2,
+        on_result=lambda _: filled.append(shown.cells()),
+        live=("l2", "lr"),
+    )
+    assert filled == sorted(filled) and 0 < filled[0] < 27 == shown.cells()
+    assert len(shown.bundles) == 2 + len(filled)  # empty, then each, then at the end
+    drawn, expected = shown.heatmap(), result.map("l2", "lr").data[0]
+    assert drawn["x"] == list(expected.x) and drawn["y"] == list(expected.y)
+    for row, means in zip(drawn["z"], expected.z, strict=True):
+        assert row == pytest.approx(means)
 
-    shown, filled = [], []
-    monkeypatch.setattr(lab_sweep, "display", lambda figure, _: shown.append(figure))
-    monkeypatch.setattr(lab_sweep, "DRAW_EVERY", 0)
-    space = {"l2": np.linspace(0, 0.1, 9), "lr": [1e-3, 1e-2, 1e-1]}
 
-    def note(_):
-        filled.append(sum(v is not None for row in shown[0].data[0].z for v in row))
+def test_a_live_map_is_drawn_twice_a_second_and_at_the_end(monkeypatch):
+    shown, seen = Display(), []
+    monkeypatch.setattr("IPython.display.display", shown)
+    monkeypatch.setattr(live.time, "monotonic", lambda: 10 + 0.2 * len(seen))
+    run(space=MAP_SPACE, folds=2, on_result=seen.append, live=("l2", "lr"))
+    drawn_at = range(0, len(seen), 3)  # 0.2 s apart: each third
+    assert len(shown.bundles) == 1 + len(drawn_at) + 1 and shown.cells() == 27
 
-    result = run(space=space, folds=2, on_result=note, live=("l2", "lr"))
-    assert filled == sorted(filled) and 0 < filled[0] < 27
-    same_map = result.map("l2", "lr").data[0]
-    assert shown[0].data[0].x == same_map.x and shown[0].data[0].y == same_map.y
-    for row, expected in zip(shown[0].data[0].z, same_map.z, strict=True):
-        assert row == pytest.approx(expected)
+
+def test_a_notebook_stores_one_live_map_the_whole_one(tmp_path):
+    cell = f"""\
+from utils import Experiment, sweep
+base = Experiment(n_train=40, hidden=(8,), epochs=3)
+space = {{"l2": [0, 0.01, 0.1], "lr": [0.001, 0.01]}}
+where = {{"cache": {str(tmp_path)!r}, "workers": 1, "progress": False}}
+sweep(base, space, live=("l2", "lr"), **where).map("l2", "lr")"""
+    notebook = new_notebook(cells=[new_code_cell(cell)])
+    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    while_it_ran, result = (o.data[FIGURE] for o in notebook.cells[0].outputs)
+    z, expected = (figure["data"][0]["z"] for figure in (while_it_ran, result))
+    assert np.isfinite(np.array(expected, float)).all()
+    np.testing.assert_allclose(z, expected)
 
 
 @pytest.mark.parametrize("live", ["l2", ("l2",), ("l2", "lr"), ("l2", "l1", "lr")])
@@ -300,4 +282,4 @@ def test_bad_input_is_named_before_anything_is_trained(trained, changes, message
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("REGULARIZATION_CACHE", str(tmp_path))
     sweep(BASE, {"l2": [0.0]}, [0])
-    assert len(files(tmp_path)) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["results.sqlite"]

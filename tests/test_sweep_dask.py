@@ -1,9 +1,14 @@
 """Sweeps on a Dask cluster: the numbers of one process, whatever happens to workers."""
 
+import json
 import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
 
 import numpy as np
 import pandas as pd
@@ -108,3 +113,66 @@ def test_an_ensemble_that_kills_its_workers_is_named(client, monkeypatch):
 
 def test_closing_leaves_no_process_of_ours():
     assert not [p for p in multiprocessing.active_children() if "Spawn" in p.name]
+
+
+@pytest.fixture
+def own_scheduler(tmp_path):
+    """A scheduler and a worker, each a process of its own: (process, its address)."""
+    start = [sys.executable, "-W", "ignore", "-m"]
+    file, quiet = tmp_path / "scheduler.json", {"stderr": subprocess.DEVNULL}
+    port = ["--port", "0", "--no-dashboard", "--scheduler-file", file]
+    command = [*start, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", *port]
+    with ExitStack() as stack:
+
+        def run(*command):
+            process = subprocess.Popen(command, **quiet)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        scheduler = run(*command)
+        end = time.monotonic() + 60
+        while not (file.exists() and file.read_text()):
+            assert scheduler.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        one = ["--nworkers", "1", "--nthreads", "1", "--no-dashboard"]
+        run(*start, "distributed.cli.dask_worker", address, "--no-nanny", *one)
+        yield scheduler, address
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_a_scheduler_that_dies_is_named_and_results_are_kept(
+    own_scheduler, configured, serial, tmp_path
+):
+    import dask
+
+    scheduler, address = own_scheduler
+    rows = []
+
+    def kill(table):
+        rows.append(len(table))
+        if len(rows) == 3:
+            scheduler.kill()
+            scheduler.wait()
+            time.sleep(1)  # else the client waits for an answer, as long as it may
+
+    with ExitStack() as stack:
+        options = {"cache": tmp_path / "cache", "on_result": kill}
+        made = stack.enter_context(Client(address, set_as_default=False))
+        made.wait_for_workers(1, timeout=60)
+        if configured:
+            stack.enter_context(dask.config.set({"scheduler-address": address}))
+        else:
+            options["client"] = made
+        message = f"scheduler at '{address}' does not answer any more: start it"
+        with pytest.raises(RuntimeError, match=message):
+            sweep(BASE, SPACE, **options)
+        assert 3 <= len(rows) < 20
+        if not configured:  # nor does one that was gone before
+            with pytest.raises(RuntimeError, match=message):
+                sweep(BASE, SPACE, **options)
+    again = []
+    options = {"cache": tmp_path / "cache", "workers": 1, "on_result": again.append}
+    same(sweep(BASE, SPACE, **options).frame, serial)
+    assert len(again[0]) >= sum(rows)

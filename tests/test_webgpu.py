@@ -1,4 +1,4 @@
-"""The map by WebGPU in Chromium, on a software adapter, against curves of PyTorch.
+"""Sweeps by WebGPU in Chromium, on a software adapter, against curves of PyTorch.
 
 The kernels compute in float32, so what they give is held against `fit` in float32,
 which is as far from float64 as they are. L1 and L2 in Adam amplify rounding: there the
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
 
-import tests.test_page_lab as page_lab
-from tests.test_trainer import BASES, BUILD, METRICS, WORKED
+from tests.test_trainer import BASES, BUILD, METRICS, WORKED, base_url, sent
 from utils import Experiment, fit
-from utils.page_data import pack
+from utils.book.page_data import pack
+
+__all__ = ["base_url"]  # a fixture
 
 FLAGS = [
     "--enable-unsafe-webgpu",
@@ -96,20 +96,22 @@ def browser(browser_type, browser_type_launch_args):
     browser.close()
 
 
-site, open_lab = page_lab.site, page_lab.open_lab  # fixtures
+def open_page(page):
+    """A page of a safe origin that has the trainer: WebGPU asks for one."""
+    page.goto(EMPTY.as_uri())
+    page.evaluate(f"window.eval({json.dumps(BUILD.read_text())})")
 
 
 @pytest.fixture
 def on_gpu(page):
     """on_gpu(groups): train lists of experiments by WebGPU, return what came out."""
     page.add_init_script(REAL)
-    page.goto(EMPTY.as_uri())
+    open_page(page)
 
     def run(groups):
-        sent = [[json.loads(e.to_json()) for e in group] for group in groups]
+        members = [[sent(e) for e in group] for group in groups]
         packed = {name: pack(name) for name in {g[0].data for g in groups}}
-        page.evaluate(f"window.eval({json.dumps(BUILD.read_text())})")
-        return page.evaluate(TRAIN, [sent, packed])
+        return page.evaluate(TRAIN, [members, packed])
 
     return run
 
@@ -179,8 +181,8 @@ def test_members_may_differ_and_stop_on_their_own(on_gpu):
 )  # fmt: skip
 def test_what_the_kernels_do_not_know_is_refused(page, knobs, fits):
     page.add_script_tag(path=BUILD)
-    sent = json.loads(WORKED.replace(**knobs).to_json())
-    assert page.evaluate("e => trainer.fitsGpu(e)", sent) is fits
+    one = sent(WORKED.replace(**knobs))
+    assert page.evaluate("e => trainer.fitsGpu(e)", one) is fits
 
 
 def in_worker(page, *changes):
@@ -193,52 +195,123 @@ def in_worker(page, *changes):
     )
 
 
-SMALL = page_lab.MOONS.replace(epochs=3, n_train=40)
+SMALL = Experiment(epochs=3, n_train=40)
+LAMS, RATES, SEEDS = (0.0, 1e-4, 1e-2, 0.1), (0.0, 0.3, 0.6), (0, 1, 2)
+
+# Ask for sweeps in turn, or stop the first after `most` answers; every answer to each
+SWEEP = """async ([questions, packed, most]) => {
+  const pool = new trainer.PoolEngine(async (name) => packed[name]), found = [];
+  let lab, told, over;
+  const on = {
+    engine() {}, frame() {},
+    cells(cells) {
+      told.push({ ...cells, records: Array.from(cells.records) });
+      if (most && told.length === most) {
+        lab.stop(cells.id);
+        setTimeout(over, 400);
+      } else if (cells.over) over();
+    },
+    error({ message }) { told.push({ message }); over(); },
+  };
+  lab = pool.open(on);
+  for (const members of questions) {
+    found.push(told = []);
+    await new Promise((resolve) => {
+      over = resolve;
+      lab.sweep({ id: `sweep ${found.length}`, members, points: null });
+    });
+  }
+  lab.close();
+  return found;
+}"""
 
 
 @pytest.fixture
-def fill(open_lab, page):
-    """fill(*changes of the worker, base): the lab once its map is being filled."""
+def fill(page):
+    """fill(*changes of the worker, members, stop, times): the answers to a sweep."""
 
-    def begin(*changes, base=SMALL):
+    def begin(*changes, members=None, stop=0, times=1):
         in_worker(page, *changes)
-        lab = open_lab(base, l2=(1e-4, 0.1), dropout=(0, 0.9))
-        page_lab.finished(lab)
-        lab.locator("button[name=fill]").click()
-        return lab
+        open_page(page)
+        asked = [sent(e) for e in members or cells(SMALL)]
+        packed = {name: pack(name) for name in ("moons", "ring")}
+        found = page.evaluate(SWEEP, [[asked] * times, packed, stop])
+        return found if times > 1 else found[0]
 
     return begin
 
 
-def values(lab):
-    """The map as drawn, [λ, p]."""
-    z = lab.locator("[data-plane]").evaluate("canvas => canvas.data[0].z")
-    return np.array(z, float)
-
-
-AXES = "s => ['y', 'x'].map((axis) => JSON.parse(s.textContent)[axis].values)"
+def cells(base):
+    return base.grid(seed=SEEDS, l2=LAMS, dropout=RATES)
 
 
 @cache
-def means(base, lams, rates):
-    """The mean validation loss of three seeds that PyTorch trains, [λ, p]."""
-    runs = fit(base.grid(l2=lams, dropout=rates, seed=range(3))).summary()
-    return runs.groupby(["l2", "dropout"])["val_loss"].mean().unstack().to_numpy()
+def torchs(members):
+    """The validation losses that PyTorch ends with."""
+    return [run.history["val_loss"][run.epoch - 1] for run in fit(list(members))]
 
 
-def assert_filled(lab, base=SMALL):
-    """Every cell is torch's; returns what the page says."""
-    said = page_lab.output(lab, "map")
-    expect(said).to_contain_text("mean of 3 seeds", timeout=30_000)
-    axes = map(tuple, lab.locator("script.lab-map").evaluate(AXES))
-    assert values(lab) == pytest.approx(means(base, *axes), abs=LIMIT)
-    return said.inner_text()
+def losses(told):
+    """{member: the loss that was told last}."""
+    found = {}
+    for message in told:
+        records = np.reshape(message["records"], (-1, 4))
+        found |= dict(zip(message["members"], records[:, 1].tolist(), strict=True))
+    return found
 
 
-def test_the_map_fills_by_webgpu_in_groups(fill):
-    said = assert_filled(fill(REAL, LITTLE))
-    assert "Trained here, by WebGPU on google swiftshader." in said
-    assert "168 networks in" in said
+def assert_filled(told, members=None):
+    """Every cell is torch's; returns which engine says that it trained them."""
+    members = tuple(members or cells(SMALL))
+    last, found = told[-1], losses(told)
+    assert last["over"]
+    assert last["done"] == last["total"] == len(members)
+    assert [m["done"] for m in told] == sorted(m["done"] for m in told)
+    values = [found[m] for m in range(len(members))]
+    assert values == pytest.approx(torchs(members), abs=LIMIT)
+    return last["name"]
+
+
+def test_a_sweep_is_trained_by_webgpu_in_groups(fill):
+    told = fill(REAL, LITTLE)
+    assert assert_filled(told) == "WebGPU on google swiftshader"
+    assert len({tuple(message["members"]) for message in told}) > 1
+
+
+def test_a_device_serves_several_sweeps(fill):
+    requests = "let asked = 0; const first = GPUAdapter.prototype.requestDevice;"
+    once = """GPUAdapter.prototype.requestDevice = function () {
+      if (asked++) throw new Error("again!");
+      return first.call(this);
+    };"""
+    for told in fill(REAL, requests, once, times=2):
+        assert assert_filled(told) == "WebGPU on google swiftshader"
+
+
+TWO = """async ([questions, packed]) => {
+  const pool = new trainer.PoolEngine(async (name) => packed[name]);
+  return Promise.all(questions.map((members, k) => new Promise((resolve) => {
+    const told = [], lab = pool.open({
+      engine() {}, frame() {},
+      cells(cells) {
+        told.push({ ...cells, records: Array.from(cells.records) });
+        if (cells.over) resolve(told);
+      },
+      error: ({ message }) => resolve([{ message }]),
+    });
+    lab.sweep({ id: `sweep ${k}`, members, points: null });
+  })));
+}"""
+
+
+def test_two_labs_have_their_sweeps_trained_at_once(page):
+    in_worker(page, REAL)
+    open_page(page)
+    both = [cells(SMALL), cells(SMALL.replace(lr=0.03))]
+    asked = [[sent(e) for e in members] for members in both]
+    found = page.evaluate(TWO, [asked, {"moons": pack("moons")}])
+    for told, members in zip(found, both, strict=True):
+        assert assert_filled(told, members) == "WebGPU on google swiftshader"
 
 
 @pytest.mark.parametrize(
@@ -249,30 +322,38 @@ def test_the_map_fills_by_webgpu_in_groups(fill):
     ids=["software", "refused", "lost", "lost in the second group"],
 )  # fmt: skip
 def test_workers_train_what_webgpu_does_not(fill, changes, why):
-    said = assert_filled(fill(*changes))
-    assert "Trained here, by WebAssembly" in said
-    assert why in said
+    name = assert_filled(fill(*changes))
+    assert name.startswith("WebAssembly (")
+    assert why in name
 
 
-def test_an_unknown_knob_goes_to_the_workers(fill):
-    base = SMALL.replace(input_noise=0.1, epochs=1)
-    said = assert_filled(fill(REAL, base=base), base)
-    assert "Trained here, by WebAssembly (WebGPU does not know these settings)" in said
+@pytest.mark.parametrize(
+    "members, why",
+    [([SMALL.replace(input_noise=0.1, epochs=1)], "WebGPU does not know these"),
+     ([SMALL, SMALL.replace(hidden=(7,))], "that differ in hidden"),
+     ([SMALL, SMALL.replace(n_train=20)], "that differ in n_train")],
+)  # fmt: skip
+def test_what_webgpu_cannot_train_goes_to_the_workers(fill, members, why):
+    assert why in assert_filled(fill(REAL, members=members), members)
 
 
-def test_the_map_evolves_and_stops(fill):
-    lab = fill(REAL, base=SMALL.replace(epochs=500, hidden=(8,)))
-    said = page_lab.output(lab, "map")
-    expect(said).to_contain_text("Epoch", timeout=30_000)
-    expect(said).to_contain_text("by WebGPU", timeout=30_000)
-    early = values(lab)
-    assert np.isfinite(early).all()
-    lab.page.wait_for_timeout(600)
-    assert (values(lab) != early).any()
-    button = lab.locator("button[name=fill]")
-    button.click()
-    expect(said).to_contain_text("stopped after epoch")
-    still = values(lab)
-    lab.page.wait_for_timeout(400)
-    assert (values(lab) == still).all()
-    expect(button).to_have_text("Fill the map again")
+def test_a_sweep_evolves_and_stops(fill):
+    slow = cells(SMALL.replace(epochs=500, hidden=(8,)))
+    told = fill(REAL, members=slow, stop=3)
+    assert len(told) == 3
+    early, late = losses(told[:1]), losses(told)
+    assert np.isfinite(list(early.values())).all()
+    assert early.keys() == late.keys() == set(range(len(slow)))
+    assert all(early[m] != late[m] for m in early)
+    assert not any(message["over"] or message["done"] for message in told)
+
+
+def test_a_sweep_by_webgpu_says_which_members_have_ended(fill):
+    members = [SMALL.replace(lr=0.05, patience=1, epochs=40, seed=k) for k in range(4)]
+    members.append(SMALL.replace(epochs=40, optimizer="adam", lr=1e30))
+    told = fill(REAL, members=members)
+    done = [message["done"] for message in told]
+    assert done == sorted(done)
+    assert done[-1] == 5
+    assert set(done) > {5}
+    assert np.isnan(losses(told)[4])

@@ -2,13 +2,13 @@
 
 from importlib import import_module
 
-from utils.claims import claim
+from utils.book.claims import claim
+from utils.engine.runs import Runs, fit
+from utils.engine.training import train
 from utils.experiment import Augment, Experiment
-from utils.runs import Runs, fit
 from utils.sweep import Sweep, sweep  # at once, so that the name is not the package
-from utils.training import train
 
-_LAZY = {"Lab": "utils.lab", "plots": "utils.plots", "search": "utils.tuning"}
+_LAZY = {"Lab": "utils.lab", "plots": "utils.plots", "search": "utils.sweep.search"}
 
 __all__ = [
     "Augment",

@@ -6,6 +6,7 @@ cross-validation a part of those points, noisy labels and all, is the validation
 A task is "binary", "multiclass" or "regression"; in regression `y` holds targets.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ import torch
 from sklearn import datasets
 
 from utils import random
+from utils.arguments import fail, show
 from utils.experiment import DATA_SIZE, IMAGES, Experiment
 from utils.random import Purpose
 
@@ -23,10 +25,11 @@ HELD_OUT = {
     "digits": (397, 400),
     "breast_cancer": (130, 130),
     "diabetes": (100, 100),
+    "wave": (1000, 1000),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """One set: X float64 [n, features]; y [n], int64 labels or float64 targets."""
 
@@ -41,6 +44,7 @@ class Data:
 
     `pool` is what training points are chosen from; `classes` counts the labels, None
     in regression; `image` is (rows, columns) where features are pixels, else None.
+    `truth` maps inputs [n, features] to the targets without noise, None if unknown.
     """
 
     name: str
@@ -49,19 +53,20 @@ class Data:
     test: Split
     classes: int | None
     image: tuple[int, int] | None = None
+    truth: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
-    def features(self):
+    def features(self) -> int:
         """Number of input features."""
         return self.pool.X.shape[1]
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         """Number of network outputs: one per class beyond two classes, else one."""
         return self.classes if self.task == "multiclass" else 1
 
     @property
-    def task(self):
+    def task(self) -> str:
         """'binary', 'multiclass' or 'regression'."""
         return self.pool.task
 
@@ -96,6 +101,17 @@ def _diabetes(n):
     return _shuffled(datasets.load_diabetes, n)
 
 
+def _wave(n):
+    """A sine of one input in [−3, 3], Gaussian noise of standard deviation 0.4."""
+    draw = np.random.RandomState(0)
+    X = draw.uniform(-3, 3, (n, 1))
+    return X, _sine(X) + 0.4 * draw.standard_normal(n)
+
+
+def _sine(X):
+    return np.sin(1.5 * X[:, 0])
+
+
 def _shuffled(source, n):
     """The first n points of a scikit-learn data set, in a fixed random order."""
     X, y = source(return_X_y=True)
@@ -114,9 +130,11 @@ _MAKERS = {
     "digits": _digits,
     "breast_cancer": _breast_cancer,
     "diabetes": _diabetes,
+    "wave": _wave,
 }
 _TABLES = ("breast_cancer", "diabetes")  # standardised by their pool
-_REGRESSION = ("diabetes",)
+_REGRESSION = ("diabetes", "wave")
+_TRUTH = {"wave": _sine}
 
 
 @lru_cache
@@ -124,25 +142,61 @@ def load(name: str) -> Data:
     """Return the data set called name.
 
     The features of tables ('breast_cancer', 'diabetes') are standardised by the mean
-    and the standard deviation of the pool; so are targets, in regression.
+    and the standard deviation of the pool; so are their targets, in regression.
 
     Raises: ValueError for a name that is not one of `experiment.DATA`.
     """
     if name not in _MAKERS:
-        raise ValueError(f"data = {name!r}: must be one of {tuple(_MAKERS)}")
+        raise ValueError(f"data = {show(name)}: must be one of {tuple(_MAKERS)}")
     sizes = (DATA_SIZE[name], *HELD_OUT[name])
     X, y = _MAKERS[name](sum(sizes))
     if name in _TABLES:
         X = _standardised(X, sizes[0])
     if name in _REGRESSION:
-        y, classes, task = _standardised(y, sizes[0]), None, "regression"
+        y = _standardised(y, sizes[0]) if name in _TABLES else y
+        classes, task = None, "regression"
     else:
         y, classes = y.astype(np.int64), int(y.max()) + 1
         task = "binary" if classes == 2 else "multiclass"
     ends = np.cumsum(sizes)[:-1]
     parts = zip(np.split(X, ends), np.split(y, ends), strict=True)
-    splits = [Split(*part, task) for part in parts]
-    return Data(name, *splits, classes=classes, image=IMAGES.get(name))
+    pool, validation, test = (Split(*part, task) for part in parts)
+    known = IMAGES.get(name), _TRUTH.get(name)
+    return Data(name, pool, validation, test, classes, *known)
+
+
+def own_points(
+    name: str, X: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
+) -> Split:
+    """Return a reader's points, to be learned in place of those of a data set.
+
+    Args:
+        name: data set whose features and labels they have.
+        X: inputs [n, features], or the same numbers in one row.
+        y: labels or targets [n].
+    Raises: ValueError for no point, for numbers too few, too many or not finite, and
+        for a label that the data set does not have.
+    """
+    data = load(name)
+    X, y = _floats("X", X), _floats("y", y)
+    if not y.size or X.size != y.size * data.features:
+        counts = f"X has {X.size} numbers, y {y.size}"
+        raise ValueError(f"points: {counts}: must be {data.features} for each, ≥ 1")
+    if not (np.isfinite(X).all() and np.isfinite(y).all()):
+        raise ValueError("points: must be finite numbers")
+    if data.classes is not None:
+        if wrong := sorted(set(y.ravel().tolist()) - set(range(data.classes))):
+            labels = f"whole numbers in [0, {data.classes - 1}]"
+            raise ValueError(f"points: y has {show(wrong)}: must be {labels}")
+        y = y.astype(np.int64)
+    return Split(X.reshape(-1, data.features), y.reshape(-1), data.task)
+
+
+def _floats(name, values) -> np.ndarray:
+    try:
+        return np.array(values, float)
+    except Exception:  # the methods of a stranger may raise anything
+        fail(f"points: {name}", values, "a list of numbers")
 
 
 def training_set(experiment: Experiment) -> Split:
@@ -176,17 +230,26 @@ def _held_out(experiment):
 
 def _chosen(experiment):
     """The n_train points, y noisy where it says so."""
-    data, n, seed = load(experiment.data), experiment.n_train, experiment.seed
+    data, n = load(experiment.data), experiment.n_train
     size = len(data.pool.y)
-    chosen = np.arange(size)
-    if n < size:
-        chosen = random.permutations(seed, Purpose.SUBSET, [0], size)[0, :n].numpy()
+    order, chance, value = _drawn(experiment.seed, size)
+    chosen = order[:n] if n < size else np.arange(size)
     X, y = data.pool.X[chosen], data.pool.y[chosen]
     if experiment.label_noise:
-        chance = _draw(seed, Purpose.LABEL, n)
-        other = _random_labels(_draw(seed, Purpose.LABEL_VALUE, n), data)
-        y = np.where(chance < experiment.label_noise, other, y)
+        other = _random_labels(value[:n], data)
+        y = np.where(chance[:n] < experiment.label_noise, other, y)
     return Split(X, y, data.task)
+
+
+@lru_cache(64)  # a lab draws the same again at every move
+def _drawn(seed, size):
+    """An order of the pool, and two uniforms for each label: replaced? By which?"""
+    order = random.permutations(seed, Purpose.SUBSET, [0], size)[0].numpy()
+    return (
+        order,
+        _draw(seed, Purpose.LABEL, size),
+        _draw(seed, Purpose.LABEL_VALUE, size),
+    )
 
 
 def _random_labels(u, data):

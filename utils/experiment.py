@@ -7,7 +7,18 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-DATA = ("ring", "moons", "digits", "breast_cancer", "diabetes")
+from utils.arguments import (
+    choice,
+    fail,
+    flag,
+    not_too_many,
+    real,
+    several,
+    show,
+    whole,
+)
+
+DATA = ("ring", "moons", "digits", "breast_cancer", "diabetes", "wave")
 ACTIVATIONS = ("relu", "tanh", "selu")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 L1_METHODS = ("proximal", "subgradient")
@@ -19,48 +30,10 @@ DATA_SIZE = {
     "digits": 1000,
     "breast_cancer": 309,
     "diabetes": 242,
+    "wave": 1000,
 }
 IMAGES = {"digits": (8, 8)}  # rows and columns
-
-
-def _fail(field, value, allowed):
-    raise ValueError(f"{field} = {value!r}: must be {allowed}")
-
-
-def _real(field, value, low, high, open_high=False):
-    """Return value as a float inside [low, high], or [low, high) if open_high."""
-    close = ")" if open_high or high == math.inf else "]"
-    allowed = f"a number in [{low:g}, {high:g}{close}"
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        _fail(field, value, allowed)
-    number = float(value)
-    inside = low <= number < high if close == ")" else low <= number <= high
-    if not inside:  # also catches NaN
-        _fail(field, value, allowed)
-    return number
-
-
-def _whole(field, value, low, high):
-    """Return value as an int in [low, high]."""
-    allowed = f"a whole number in [{low}, {high}]"
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        _fail(field, value, allowed)
-    number = value.__index__()
-    if not low <= number <= high:
-        _fail(field, value, allowed)
-    return number
-
-
-def _choice(field, value, options):
-    if value not in options:
-        _fail(field, value, "one of " + ", ".join(map(repr, options)))
-    return value
-
-
-def _flag(field, value):
-    if value not in (True, False):
-        _fail(field, value, "True or False")
-    return bool(value)
+DEEPEST = 100  # layers of a kind
 
 
 @dataclass(frozen=True)
@@ -87,7 +60,7 @@ class Augment:
             ("scale", 0.9),
             ("flip", 1),
         ):
-            number = _real(f"augment.{field}", getattr(self, field), 0, high)
+            number = real(f"augment.{field}", getattr(self, field), 0, high)
             object.__setattr__(self, field, number)
 
 
@@ -95,9 +68,12 @@ def _augment(value):
     if value is None or isinstance(value, Augment):
         return value
     names = [field.name for field in dataclasses.fields(Augment)]
-    if not isinstance(value, dict) or not set(value) <= set(names):
-        _fail("augment", value, f"None or a mapping with keys among {names}")
-    return Augment(**value)
+    known = isinstance(value, dict) and all(
+        isinstance(key, str) and key in names for key in dict.keys(value)
+    )
+    if not known:
+        fail("augment", value, f"None or a mapping with keys among {names}")
+    return Augment(**dict(dict.items(value)))
 
 
 @dataclass(frozen=True)
@@ -162,19 +138,19 @@ class Experiment:
             object.__setattr__(self, field, check(field, getattr(self, field)))
         size = DATA_SIZE[self.data]
         n_train = size if self.n_train is None else self.n_train
-        object.__setattr__(self, "n_train", _whole("n_train", n_train, 1, size))
+        object.__setattr__(self, "n_train", whole("n_train", n_train, 1, size))
         _check_image(self)
         if self.fold is not None and self.fold[1] > self.n_train:
-            _fail("fold", self.fold, f"of at most n_train = {self.n_train} parts")
+            fail("fold", self.fold, f"of at most n_train = {self.n_train} parts")
         if self.momentum and self.optimizer != "sgd":
-            _fail("momentum", self.momentum, f"0 for optimizer = {self.optimizer!r}")
+            fail("momentum", self.momentum, f"0 for optimizer = {self.optimizer!r}")
         if self.batch_norm and 1 in (self.batch_size, self.n_points % self.batch_size):
             without = "" if self.fold is None else f" without fold {self.fold}"
             points = f"n_train = {self.n_train}{without}"
             batches = f"{points} in batches of {self.batch_size}"
-            _fail("batch_norm", True, f"False for {batches}: one has a single point")
+            fail("batch_norm", True, f"False for {batches}: one has a single point")
         if self.dropout_channels and not self.channels:
-            _fail("dropout_channels", self.dropout_channels, "0 for channels = ()")
+            fail("dropout_channels", self.dropout_channels, "0 for channels = ()")
 
     @property
     def n_held_out(self) -> int:
@@ -194,9 +170,15 @@ class Experiment:
         return dataclasses.replace(self, **changes)
 
     def grid(self, **axes: Any) -> list["Experiment"]:
-        """Return every combination of the given values, the last axis fastest."""
+        """Return every combination of the given values, the last axis fastest.
+
+        Raises: ValueError for an axis that is no list, or more than a million.
+        """
         _known(axes)
-        combinations = itertools.product(*axes.values())
+        values = [several(name, values) for name, values in axes.items()]
+        sizes = " × ".join(str(len(axis)) for axis in values)
+        not_too_many("grid", math.prod(map(len, values)), f"is {sizes}")
+        combinations = itertools.product(*values)
         return [self.replace(**dict(zip(axes, c, strict=True))) for c in combinations]
 
     def to_json(self) -> str:
@@ -211,10 +193,10 @@ class Experiment:
         """
         try:
             fields = json.loads(text)
-        except (TypeError, json.JSONDecodeError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not an experiment in JSON: {error}") from error
         if not isinstance(fields, dict):
-            _fail("experiment", fields, "a JSON object")
+            fail("experiment", fields, "a JSON object")
         _known(fields)
         return cls(**fields)
 
@@ -223,90 +205,106 @@ def _check_image(e):
     """What works on images alone, and halves their size, must fit the data."""
     no_images = f"for data = {e.data!r}: no images"
     if e.augment is not None and e.data not in IMAGES:
-        _fail("augment", e.augment, f"None {no_images}")
+        fail("augment", e.augment, f"None {no_images}")
     if e.channels and e.data not in IMAGES:
-        _fail("channels", e.channels, f"() {no_images}")
+        fail("channels", e.channels, f"() {no_images}")
     side = min(IMAGES.get(e.data, (1,)))
     if side >> len(e.channels) == 0:
         most = f"of length ≤ {side.bit_length() - 1} for images {side} pixels wide"
-        _fail("channels", e.channels, most)
+        fail("channels", e.channels, most)
 
 
 def _widths(field, value):
     try:
-        return tuple(_whole(field, width, 1, 4096) for width in value)
-    except (TypeError, ValueError):
-        _fail(field, value, "a tuple of whole numbers in [1, 4096], () for no layer")
+        widths = several(field, value, most=DEEPEST)
+        return tuple(whole(field, width, 1, 4096) for width in widths)
+    except ValueError:
+        layers = f"a tuple of at most {DEEPEST} whole numbers in [1, 4096]"
+        fail(field, value, f"{layers}, () for no layer")
 
 
 def _seed(field, value):
-    return _whole(field, value, 0, 2**32 - 1)
+    return whole(field, value, 0, 2**32 - 1)
 
 
 def _patience(field, value):
-    return None if value is None else _whole(field, value, 1, 100_000)
+    return None if value is None else whole(field, value, 1, 100_000)
 
 
 def _fold(field, value):
     if value is None:
         return None
     try:
-        part, parts = value
-        parts = _whole(field, parts, 2, 100_000)
-        return _whole(field, part, 0, parts - 1), parts
-    except (TypeError, ValueError):
-        _fail(field, value, "None, or whole numbers (k, K) with 0 ≤ k < K, K ≥ 2")
+        part, parts = several(field, value, least=2, most=2)
+        parts = whole(field, parts, 2, 100_000)
+        return whole(field, part, 0, parts - 1), parts
+    except ValueError:
+        fail(field, value, "None, or whole numbers (k, K) with 0 ≤ k < K, K ≥ 2")
 
 
 def _positive(field, value):
-    number = _real(field, value, 0, math.inf)
-    return number if number else _fail(field, value, "a number > 0")
+    number = real(field, value, 0, math.inf)
+    return number if number else fail(field, value, "a number > 0")
 
 
 def _amount(field, value):
-    return _real(field, value, 0, math.inf)
+    return real(field, value, 0, math.inf)
 
 
 def _fraction(field, value):
-    return _real(field, value, 0, 1, open_high=True)
+    return real(field, value, 0, 1, open_high=True)
 
 
 _CHECKS = {
-    "data": lambda f, v: _choice(f, v, DATA),
-    "label_noise": lambda f, v: _real(f, v, 0, 1),
+    "data": lambda f, v: choice(f, v, DATA),
+    "label_noise": lambda f, v: real(f, v, 0, 1),
     "hidden": _widths,
     "channels": _widths,
-    "activation": lambda f, v: _choice(f, v, ACTIVATIONS),
+    "activation": lambda f, v: choice(f, v, ACTIVATIONS),
     "init_scale": _positive,
-    "batch_norm": _flag,
+    "batch_norm": flag,
     "dropout": _fraction,
     "dropout_input": _fraction,
     "dropout_channels": _fraction,
-    "dropout_at": lambda f, v: _choice(f, v, DROPOUT_AT),
+    "dropout_at": lambda f, v: choice(f, v, DROPOUT_AT),
     "dropconnect": _fraction,
     "input_noise": _amount,
     "weight_noise": _amount,
     "activation_noise": _amount,
     "augment": lambda f, v: _augment(v),
-    "optimizer": lambda f, v: _choice(f, v, OPTIMIZERS),
+    "optimizer": lambda f, v: choice(f, v, OPTIMIZERS),
     "momentum": _fraction,
     "lr": _positive,
-    "epochs": lambda f, v: _whole(f, v, 1, 100_000),
-    "batch_size": lambda f, v: _whole(f, v, 1, 100_000),
+    "epochs": lambda f, v: whole(f, v, 1, 100_000),
+    "batch_size": lambda f, v: whole(f, v, 1, 100_000),
     "l1": _amount,
-    "l1_method": lambda f, v: _choice(f, v, L1_METHODS),
+    "l1_method": lambda f, v: choice(f, v, L1_METHODS),
     "l2": _amount,
     "weight_decay": _amount,
-    "penalize_bias": _flag,
+    "penalize_bias": flag,
     "patience": _patience,
     "fold": _fold,
     "seed": _seed,
-    "dtype": lambda f, v: _choice(f, v, DTYPES),
+    "dtype": lambda f, v: choice(f, v, DTYPES),
 }
+
+
+def check_experiments(values: Any) -> list[Experiment]:
+    """Return some Experiments as a list.
+
+    Raises: ValueError for none, or for what is not an Experiment.
+    """
+    found = several("experiments", values, "a list of Experiments")
+    if not found:
+        raise ValueError("experiments: must be at least one")
+    for i, e in enumerate(found):
+        if not isinstance(e, Experiment):
+            fail(f"experiments[{i}]", e, "an Experiment")
+    return found
 
 
 def _known(names):
     known = [field.name for field in dataclasses.fields(Experiment)]
     for name in names:
         if name not in known:
-            raise ValueError(f"unknown field {name!r}: must be one of {known}")
+            raise ValueError(f"unknown field {show(name)}: must be one of {known}")

@@ -11,6 +11,7 @@ a new block, so that a block never spans two rows.
 """
 
 import math
+from collections.abc import Sequence
 from enum import IntEnum
 
 import torch
@@ -38,7 +39,9 @@ def _shift(v):
     return (v >> 16) & 0xFFFF
 
 
-def pcg4d(x, y, z, w):
+def pcg4d(
+    x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, w: torch.Tensor
+) -> Sequence[torch.Tensor]:
     """Hash four int32 tensors into four of their common shape; wraps at 32 bits."""
     x, y, z, w = (v * 1664525 + 1013904223 for v in (x, y, z, w))
     for last in (False, True):
@@ -56,7 +59,15 @@ def _int32(value):
     return value - 2**32 if value >= 2**31 else value
 
 
-def bits(seed, purpose, steps, layer, rows, width, device="cpu"):
+def bits(
+    seed: int | Sequence[int],
+    purpose: Purpose,
+    steps: Sequence[int],
+    layer: int,
+    rows: int,
+    width: int,
+    device: str | torch.device = "cpu",
+) -> torch.Tensor:
     """Return random 32-bit words.
 
     Args:
@@ -86,16 +97,30 @@ def _bits(seeds, purpose, steps, layer, rows, width):
 
 
 def uniforms(
-    seed, purpose, steps, layer, rows, width, dtype=torch.float64, device="cpu"
-):
+    seed: int | Sequence[int],
+    purpose: Purpose,
+    steps: Sequence[int],
+    layer: int,
+    rows: int,
+    width: int,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+) -> torch.Tensor:
     """Return uniforms in [0, 1), 24 bits, exact in float32, shaped as `bits`."""
     words = bits(seed, purpose, steps, layer, rows, width, device)
     return ((words >> 8) & 0xFFFFFF).to(dtype).mul_(2.0**-24)
 
 
 def normals(
-    seed, purpose, steps, layer, rows, width, dtype=torch.float64, device="cpu"
-):
+    seed: int | Sequence[int],
+    purpose: Purpose,
+    steps: Sequence[int],
+    layer: int,
+    rows: int,
+    width: int,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+) -> torch.Tensor:
     """Return standard normals shaped as `bits`, by Box and Muller (1958)."""
     pairs = (width + 1) // 2
     u = uniforms(seed, purpose, steps, layer, rows, 2 * pairs, dtype, device)
@@ -105,7 +130,13 @@ def normals(
     return pair.view(*u.shape)[..., :width]
 
 
-def permutations(seed, purpose, steps, n, device="cpu"):
+def permutations(
+    seed: int | Sequence[int],
+    purpose: Purpose,
+    steps: Sequence[int],
+    n: int,
+    device: str | torch.device = "cpu",
+) -> torch.Tensor:
     """Return a random order of 0 … n−1 per step, int64 [… steps, n] as `bits`."""
     words = bits(seed, purpose, steps, 0, 1, n, device)[..., 0, :]
     return torch.argsort(words, dim=-1, stable=True)

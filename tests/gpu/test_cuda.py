@@ -11,8 +11,8 @@ import torch
 
 from tests.test_engine import BASE, CNN, CNN_KNOBS, DIGITS, KNOBS, SGD, curves
 from utils import fit
-from utils.engine import Ensemble, choose_device
-from utils.runs import train_all
+from utils.engine.ensemble import Ensemble, choose_device
+from utils.engine.runs import train_all
 
 pytestmark = [
     pytest.mark.gpu,

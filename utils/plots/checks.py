@@ -1,15 +1,19 @@
 """What figures ask of their data."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
+import pandas as pd
 
 
-def need_columns(frame, columns):
+def need_columns(frame: pd.DataFrame, columns: Iterable[str]) -> None:
     """Raises: ValueError naming the columns that a frame lacks."""
     if missing := [column for column in columns if column not in frame]:
         raise ValueError(f"columns {missing} are missing from {list(frame.columns)}")
 
 
-def need_paired(runs, columns, by):
+def need_paired(runs: pd.DataFrame, columns: Iterable[str], by: Any) -> None:
     """Raises: ValueError if a seed has more than one row at the same `columns`."""
     if runs.duplicated([*columns, "seed"]).any():
         raise ValueError(
@@ -17,7 +21,7 @@ def need_paired(runs, columns, by):
         )
 
 
-def need_shape(what, values, axes):
+def need_shape(what: str, values: Any, axes: Mapping[str, int]) -> None:
     """Raises: ValueError if `values` is not of the shape {name of axis: length}."""
     shape = tuple(axes.values())
     if np.shape(values) != shape:

@@ -1,6 +1,9 @@
 """What a network says at each point of the plane."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import plotly.graph_objects as go
 
 from utils.plots.checks import need_shape
 from utils.plots.panels import add_panels, axes, share_axes
@@ -27,7 +30,16 @@ _PROBABILITY = {
 }
 
 
-def regions(grid_x, grid_y, probability, X, y, *, description, title=None):
+def regions(
+    grid_x: Sequence[float],
+    grid_y: Sequence[float],
+    probability: np.ndarray | Mapping[str, np.ndarray],
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    description: str,
+    title: str | None = None,
+) -> go.Figure:
     """Decision regions: P(class 1) as colour, the line where it is ½, and the data.
 
     Args:

@@ -3,6 +3,8 @@
 from numbers import Real
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
 from utils.plots.checks import need_columns, need_paired
 from utils.plots.labels import (
@@ -28,17 +30,17 @@ _BEST = {"min": np.nanargmin, "max": np.nanargmax}
 
 
 def heatmap(
-    summary,
-    x,
-    y,
-    value,
+    summary: pd.DataFrame,
+    x: str,
+    y: str,
+    value: str,
     *,
-    by=None,
-    mark="min",
-    description,
-    title=None,
-    unit=NATS,
-):
+    by: str | None = None,
+    mark: str | None = "min",
+    description: str,
+    title: str | None = None,
+    unit: str = NATS,
+) -> go.Figure:
     """A result over two knobs, as colour: the mean over seeds in each cell.
 
     A cell without a run, or with one that diverged, stays empty.

@@ -4,7 +4,10 @@ The picture is that of Hastie, Tibshirani & Friedman, "The Elements of Statistic
 Learning" (2009), figure 3.11; here λ moves.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import plotly.graph_objects as go
 
 from utils.plots.checks import need_shape
 from utils.plots.labels import scientific
@@ -34,7 +37,16 @@ _SLIDER = {
 }
 
 
-def geometry(grid_1, grid_2, loss, paths, lams, *, description, title=None):
+def geometry(
+    grid_1: Sequence[float],
+    grid_2: Sequence[float],
+    loss: np.ndarray,
+    paths: Mapping[str, np.ndarray],
+    lams: Sequence[float],
+    *,
+    description: str,
+    title: str | None = None,
+) -> go.Figure:
     """A data loss over two weights, and what a penalty makes of its minimum.
 
     Each panel shows contours of the loss, the path of the minimiser of loss + penalty
@@ -146,7 +158,7 @@ def _add_moving(fig, number, plane, color):
 
 def _lay_out(fig, names, grid_1, grid_2):
     add_key(fig, "marker", {"solution": _SOLUTION})
-    keys = {"path as λ grows": _PATH, "level set of the penalty": _SET}
+    keys: dict[str, dict] = {"path as λ grows": _PATH, "level set of the penalty": _SET}
     add_key(fig, "line", keys | {"contour of the loss": _TOUCHED})
     add_panels(fig, names, len(names), width=260, height=390, ygap=0.3)
     zero = {

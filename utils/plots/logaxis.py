@@ -2,10 +2,13 @@
 
 from math import ceil, floor, log10
 
+import pandas as pd
+import plotly.graph_objects as go
+
 from utils.plots.labels import power
 
 
-def make_log(fig, knob, text, values):
+def make_log(fig: go.Figure, knob: str, text: str, values: pd.Series) -> None:
     """Puts a logarithmic axis under the lines, with 0 one decade to its left.
 
     Args:

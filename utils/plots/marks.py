@@ -1,12 +1,17 @@
 """Epochs marked by labelled vertical lines."""
 
+from collections.abc import Mapping
+
+import pandas as pd
+import plotly.graph_objects as go
+
 from utils.plots.style import NEUTRAL, reserve_top
 
 _ROW = 17  # pixels; each label has a row of its own, so that none meets another
 _LINE = {"color": NEUTRAL, "width": 1, "dash": "dash"}
 
 
-def add_marks(fig, marks, epochs):
+def add_marks(fig: go.Figure, marks: Mapping[str, float], epochs: pd.Series) -> None:
     """Adds a thin vertical line per mark, its label above the plot.
 
     Args:

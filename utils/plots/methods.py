@@ -1,5 +1,10 @@
 """Methods compared: a row for each, a dot for each seed."""
 
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
 from utils.plots.checks import need_columns
 from utils.plots.labels import NATS, axis_title, name, tick_format
 from utils.plots.style import NEUTRAL, PALETTE, add_key, figure, numbers
@@ -8,7 +13,16 @@ _MEAN = {"size": 12, "symbol": "diamond"}
 _SEED = {"size": 7, "opacity": 0.55}
 
 
-def points(summary, by, value, *, description, baseline=None, title=None, unit=NATS):
+def points(
+    summary: pd.DataFrame,
+    by: str,
+    value: str,
+    *,
+    description: str,
+    baseline: Any = None,
+    title: str | None = None,
+    unit: str = NATS,
+) -> go.Figure:
     """A row per method: each seed a small dot, their mean a diamond.
 
     Args:

@@ -1,6 +1,9 @@
 """Images from a data set."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import plotly.graph_objects as go
 
 from utils.plots.labels import verdict
 from utils.plots.panels import add_panels, axes, update_axes
@@ -9,7 +12,15 @@ from utils.plots.style import figure, numbers
 _INK = {"colorscale": [[0, "white"], [1, "black"]], "showscale": False}
 
 
-def images(images, labels, predicted=None, *, description, title=None, columns=8):
+def images(
+    images: np.ndarray,
+    labels: Sequence,
+    predicted: Sequence | None = None,
+    *,
+    description: str,
+    title: str | None = None,
+    columns: int = 8,
+) -> go.Figure:
     """Small greyscale images, each under its label.
 
     Args:

@@ -1,6 +1,10 @@
 """Lines: a result against the epoch, a knob, or anything else."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
+import plotly.graph_objects as go
 
 from utils.plots.checks import need_columns, need_paired
 from utils.plots.labels import (
@@ -30,15 +34,15 @@ _OTHER = {"color": fade(NEUTRAL, 0.45), "width": 1}
 
 
 def curves(
-    frame,
-    by=None,
-    values=("train_loss", "val_loss"),
+    frame: pd.DataFrame,
+    by: str | None = None,
+    values: Sequence[str] = ("train_loss", "val_loss"),
     *,
-    description,
-    title=None,
-    marks=None,
-    unit=NATS,
-):
+    description: str,
+    title: str | None = None,
+    marks: Mapping[str, float] | None = None,
+    unit: str = NATS,
+) -> go.Figure:
     """Learning curves: a colour per value of `by`, mean and range over seeds.
 
     Args:
@@ -62,16 +66,16 @@ def curves(
 
 
 def sweep(
-    summary,
-    x,
-    values=("train_loss", "val_loss"),
-    by=None,
+    summary: pd.DataFrame,
+    x: str,
+    values: Sequence[str] = ("train_loss", "val_loss"),
+    by: str | None = None,
     *,
-    description,
-    title=None,
-    log_x=None,
-    unit=NATS,
-):
+    description: str,
+    title: str | None = None,
+    log_x: bool | None = None,
+    unit: str = NATS,
+) -> go.Figure:
     """A result against a knob: mean and range over seeds.
 
     Args:
@@ -91,20 +95,20 @@ def sweep(
 
 
 def lines(
-    frame,
-    x,
-    y,
-    by=None,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str | None = None,
     *,
-    description,
-    title=None,
-    x_title=None,
-    y_title=None,
-    log_x=False,
-    log_y=False,
-    highlight=None,
-    unit=NATS,
-):
+    description: str,
+    title: str | None = None,
+    x_title: str | None = None,
+    y_title: str | None = None,
+    log_x: bool = False,
+    log_y: bool = False,
+    highlight: Sequence[Any] | None = None,
+    unit: str = NATS,
+) -> go.Figure:
     """One column against another, a line per value of `by`.
 
     Args:

@@ -5,7 +5,9 @@ so that each reads on white and on dark.
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from math import isfinite
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -57,7 +59,7 @@ TEMPLATE = go.layout.Template(
 class BookRenderer(MimetypeRenderer):
     """Stores a figure once, as Plotly JSON, beside its description as plain text."""
 
-    def to_mimebundle(self, fig_dict):
+    def to_mimebundle(self, fig_dict: Any) -> dict:
         """Returns: the two mimetypes that a notebook stores."""
         figure = json.loads(pio.to_json(fig_dict, validate=False))
         text = figure["layout"].get("meta", {}).get("description", "Figure")
@@ -70,7 +72,7 @@ pio.renderers["book"] = BookRenderer()
 pio.renderers.default = "book"
 
 
-def figure(description, title, **layout):
+def figure(description: str, title: str | None, **layout: Any) -> go.Figure:
     """An empty figure.
 
     Raises: ValueError if the description is missing.
@@ -83,21 +85,21 @@ def figure(description, title, **layout):
     return go.Figure(layout=layout | ({"title": {"text": title}} if title else {}))
 
 
-def reserve_top(fig, pixels):
+def reserve_top(fig: go.Figure, pixels: int) -> None:
     """Leaves room for labels above the plot; a title stands above them."""
     fig.update_layout(margin={"t": pixels})
     if fig.layout.title.text:
         fig.update_layout(title_pad={"b": pixels})
 
 
-def add_key(fig, part, entries):
+def add_key(fig: go.Figure, part: str, entries: dict[str, dict]) -> None:
     """Explains what a style stands for, in the legend and in no method's colour."""
     for name, style in entries.items():
         drawn = {"mode": f"{part}s", part: style | {"color": NEUTRAL}}
         fig.add_scatter(x=[None], y=[None], name=name, **drawn)
 
 
-def colored(groups):
+def colored(groups: Iterable) -> Iterator[tuple[str, Any]]:
     """Pairs each group with a colour.
 
     Raises: ValueError if there are more groups than colours.
@@ -108,13 +110,13 @@ def colored(groups):
     return zip(PALETTE, groups, strict=False)
 
 
-def fade(color, alpha):
+def fade(color: str, alpha: float) -> str:
     """A colour of the palette, `alpha` opaque."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def numbers(values, digits=6):
+def numbers(values: Any, digits: int = 6) -> list:
     """Plain numbers, short in the stored JSON: [n] → n floats or ints."""
     values = np.asarray(values)
     if values.dtype.kind in "iu":

@@ -1,13 +1,22 @@
 """The weights of a network."""
 
+from collections.abc import Mapping
+
 import numpy as np
+import plotly.graph_objects as go
 
 from utils.plots.labels import count_zeros
 from utils.plots.panels import add_panels, axes, share_axes
 from utils.plots.style import colored, figure, numbers
 
 
-def histogram(values, *, description, title=None, bins=41):
+def histogram(
+    values: Mapping[str, np.ndarray],
+    *,
+    description: str,
+    title: str | None = None,
+    bins: int = 41,
+) -> go.Figure:
     """Histograms of non-zero weights; each panel's title counts the exact zeros.
 
     Args:

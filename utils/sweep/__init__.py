@@ -5,10 +5,15 @@ that a sweep that was stopped, or that grows, trains only what is missing.
 """
 
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from os import PathLike
+from typing import TYPE_CHECKING
 
-from utils.sweep.cache import Cache, check_folder, default_folder, fingerprint
+from utils.arguments import fail, optional
+from utils.experiment import Experiment
+from utils.sweep.cache import Cache, check_folder, default_folder, fingerprint, prune
 from utils.sweep.cluster import (
     check_client,
     configured_address,
@@ -20,24 +25,28 @@ from utils.sweep.plan import Plan, check_count
 from utils.sweep.results import Sweep, nothing, tidy, warn_of_divergence
 from utils.sweep.work import kind_of, train_here, train_in_processes, worthwhile
 
-__all__ = ["DEFAULT", "Sweep", "stream", "sweep"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from distributed import Client
+
+__all__ = ["DEFAULT", "Sweep", "prune", "stream", "sweep"]
 
 DEFAULT = "default"  # the folder that default_folder() names
 
 
 def sweep(
-    base,
-    space,
-    seeds=range(3),
-    folds=None,
+    base: Experiment,
+    space: Mapping[str, Iterable],
+    seeds: Iterable[int] = range(3),
+    folds: int | None = None,
     *,
-    device="auto",
-    workers=None,
-    client=None,
-    cache=DEFAULT,
-    progress=None,
-    on_result=None,
-    live=None,
+    device: str = "auto",
+    workers: int | None = None,
+    client: "Client | None" = None,
+    cache: str | PathLike | None = DEFAULT,
+    progress: bool | None = None,
+    on_result: "Callable[[pd.DataFrame], object] | None" = None,
+    live: tuple[str, str] | None = None,
 ) -> Sweep:
     """Train every setting of a grid with every seed and fold.
 
@@ -67,6 +76,9 @@ def sweep(
     """
     from tqdm.auto import tqdm
 
+    optional("progress", progress, bool, "True or False")
+    if on_result is not None and not callable(on_result):
+        fail("on_result", on_result, "a function of a table, or None")
     plan, results = _start(base, space, seeds, folds, device, workers, client, cache)
     labels, tables = plan.labels, []
     if progress is None:  # a kernel's own stderr calls itself a terminal
@@ -99,17 +111,17 @@ def sweep(
 
 
 def stream(
-    base,
-    space,
-    seeds=range(3),
-    folds=None,
+    base: Experiment,
+    space: Mapping[str, Iterable],
+    seeds: Iterable[int] = range(3),
+    folds: int | None = None,
     *,
-    device="auto",
-    workers=None,
-    client=None,
-    cache=DEFAULT,
-    stop=None,
-) -> Iterator:
+    device: str = "auto",
+    workers: int | None = None,
+    client: "Client | None" = None,
+    cache: str | PathLike | None = DEFAULT,
+    stop: threading.Event | None = None,
+) -> Iterator["pd.DataFrame"]:
     """Yield the rows of each ensemble as it ends, first those that the cache held.
 
     Closing the generator stops the training. Other arguments and errors are those of
@@ -119,6 +131,8 @@ def stream(
         stop: None, or a threading.Event for training in this process: once another
             thread sets it, training ends with the present epoch.
     """
+    if not isinstance(stop, threading.Event | None):
+        fail("stop", stop, "None or a threading.Event")
     where = device, workers, client, cache
     plan, results = _start(base, space, seeds, folds, *where, stop)
     return _frames(plan.labels, results)
@@ -129,12 +143,13 @@ def _start(base, space, seeds, folds, device, workers, client, cache, stop=None)
     plan = Plan(base, space, seeds, folds)
     check_client(client)
     if workers is not None:
-        check_count("workers", workers)
+        workers = check_count("workers", workers)
         if client is not None:
-            raise ValueError(f"workers = {workers}: must be None with a client")
+            fail("workers", workers, "None with a client")
     if client is None and configured_address() is None:
         kind_of(device, plan.dtypes)
-    folder = default_folder() if cache == DEFAULT else cache
+    default = isinstance(cache, str) and str.__eq__(cache, DEFAULT) is True
+    folder = default_folder() if default else cache
     folder = None if folder is None else check_folder(folder)
     return plan, _results(plan, device, workers, client, folder, stop)
 
@@ -168,7 +183,7 @@ def _train(ensembles, kind, device, workers, cluster, stop):
 
 
 def _live_map(plan, live):
-    from utils.lab_sweep import SweepMap  # imports ipywidgets
+    from utils.sweep.live import SweepMap  # imports Plotly
 
     return SweepMap(plan, live)
 

@@ -1,20 +1,29 @@
 """Trains the ensembles of a sweep on the workers of a Dask cluster."""
 
 import asyncio
+import sys
 import warnings
 from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
+from utils.arguments import fail
+from utils.experiment import Experiment
 from utils.sweep.cache import code
 from utils.sweep.work import kind_of, train_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from distributed import Client
 
 TIMEOUT = 15  # seconds for a scheduler to answer
 
 
 @contextmanager
-def connected(client=None):
+def connected(client: "Client | None" = None) -> Iterator["Client | None"]:
     """Give the client, else one of the scheduler in Dask's configuration, else None.
 
     Raises: RuntimeError if that scheduler does not answer.
@@ -38,28 +47,24 @@ def connected(client=None):
         yield client
 
 
-def check_client(client):
+def check_client(client: Any) -> None:
     """Raises: ValueError if this is not a synchronous Client."""
-    if client is None:
-        return
-    if getattr(client, "asynchronous", True):
-        raise ValueError(
-            f"client = {client!r}: must be a dask.distributed.Client, not asynchronous"
-        )
+    distributed = sys.modules.get("distributed")  # a client has loaded it
+    own = distributed is not None and isinstance(client, distributed.Client)
+    if client is not None and (not own or client.asynchronous):
+        fail("client", client, "a dask.distributed.Client, not asynchronous")
 
 
-def kind_of_workers(client, device, dtypes) -> str:
+def kind_of_workers(client: "Client", device: str, dtypes: Sequence[str]) -> str:
     """Return the type of device that all workers use.
 
     Raises: RuntimeError naming workers that have other code than this process, lack
-        the device, or use a device of another type than the rest.
+        the device, or use a device of another type than the rest; or a scheduler that
+        is gone.
     """
-    if not client.nthreads():
-        message = "the Dask scheduler has no worker yet; the sweep waits for the first"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-        client.submit(kind_of, device, dtypes, pure=False).result()
+    with _scheduler_of(client):
+        answers = _ask_all(client, device, dtypes)
     kinds = {}
-    answers = client.run(_inspect, device, dtypes, on_error="return")
     for worker, found in answers.items():
         if isinstance(found, Exception):
             raise RuntimeError(f"Dask worker {worker} cannot train: {found}") from found
@@ -71,20 +76,76 @@ def kind_of_workers(client, device, dtypes) -> str:
     return next(iter(kinds))
 
 
-def train_on_cluster(ensembles, client, device):
+def _ask_all(client, device, dtypes):
+    """Return what each worker says of its code and its device, or its exception."""
+    if not _threads(client):
+        message = "the Dask scheduler has no worker yet; the sweep waits for the first"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        client.submit(kind_of, device, dtypes, pure=False).result()
+    return client.run(_inspect, device, dtypes, on_error="return")
+
+
+@contextmanager
+def _scheduler_of(client):
+    """Raises: RuntimeError naming the scheduler, if it is gone."""
+    address = client.scheduler.address if client.scheduler else "closed"
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError) as error:
+        if _answers(client) and not isinstance(error, _Lost):
+            raise
+        raise RuntimeError(
+            f"the Dask scheduler at {address!r} does not answer any more: start it"
+            " and the same sweep again, which trains only what is missing; all"
+            f" results that had come are kept, unless cache = None ({error})"
+        ) from error
+
+
+class _Lost(OSError):
+    """A client without its scheduler, which forgets its tasks and waits in vain."""
+
+
+def _threads(client):
+    """How many threads all workers have. Raises: _Lost, OSError."""
+    if client.status != "running":
+        raise _Lost("the connection is lost")
+    threads = client.sync(client.scheduler.ncores, callback_timeout=TIMEOUT)
+    return sum(threads.values())
+
+
+def _answers(client):
+    """True if the scheduler can still be asked, by this client."""
+    try:
+        if client.status == "running":
+            client.sync(client.scheduler.identity, callback_timeout=TIMEOUT)
+            return True
+    except (OSError, TimeoutError):
+        pass
+    return False
+
+
+def train_on_cluster(
+    ensembles: Sequence[Sequence[Experiment]], client: "Client", device: str
+) -> Iterator["pd.DataFrame"]:
     """Yield each ensemble's results as it ends; two per thread are under way.
 
     A worker that is lost costs what it was training: Dask gives that to another.
 
-    Raises: RuntimeError naming the ensemble that cost Dask too many workers.
+    Raises: RuntimeError naming the ensemble that cost Dask too many workers, or a
+        scheduler that is gone.
     """
+    with _scheduler_of(client):
+        yield from _trained(ensembles, client, device)
+
+
+def _trained(ensembles, client, device):
     from distributed import KilledWorker, as_completed
 
     waiting, under_way = deque(ensembles), {}
     queue = as_completed(loop=client.loop)
 
     def fill():
-        most = 2 * max(1, sum(client.nthreads().values()))
+        most = 2 * max(1, _threads(client))
         while waiting and len(under_way) < most:
             ensemble = waiting.popleft()
             task = client.submit(_train, ensemble, device, code(), pure=False)
@@ -98,6 +159,8 @@ def train_on_cluster(ensembles, client, device):
             try:
                 results = task.result()
             except (KilledWorker, CancelledError) as error:
+                if isinstance(error, CancelledError) and not _answers(client):
+                    raise
                 raise RuntimeError(
                     f"Dask gave up {len(ensemble)} runs, the first {ensemble[0]}:"
                     f" {error}"
@@ -105,7 +168,8 @@ def train_on_cluster(ensembles, client, device):
             yield results
             fill()
     finally:
-        client.cancel(list(under_way))
+        if under_way and _answers(client):
+            client.cancel(list(under_way))
 
 
 async def _knock(address):

@@ -1,18 +1,29 @@
 """Which runs a sweep has, and which of them train together."""
 
+import dataclasses
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from utils.engine import structure
+from utils.arguments import entries, fail, not_too_many, several, show, whole
+from utils.engine.ensemble import structure
 from utils.experiment import Experiment
+from utils.settings import AUGMENT, SHAPE, value_of, with_values
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Where two processes train at once, a member's share of an epoch is least at 48 on a
 # CPU, alone at 64 (bench/README.md); a GPU is filled by more, and where memory runs out
-# utils.runs halves the ensemble.
+# utils.engine.runs halves the ensemble.
 LARGEST = {"cpu": 48, "mps": 64, "cuda": 1024}
 SMALLEST = 8
+SEVERAL = ("seed", "fold")  # which have arguments of their own
 PARTS = 40  # a stop loses the ensembles in training: two of 40 are 5 %
 
+KNOBS = [f.name for f in dataclasses.fields(Experiment) if f.name not in SEVERAL]
+KNOBS += [*AUGMENT, *SHAPE]
 COLUMNS = [
     "epoch",
     "status",
@@ -32,15 +43,25 @@ class Plan:
     Raises: ValueError naming what is empty, unknown, double or not allowed.
     """
 
-    def __init__(self, base, space, seeds=range(3), folds=None):
-        if not isinstance(base, Experiment):
-            raise ValueError(f"base = {base!r}: must be an Experiment")
-        check_space(space)
+    def __init__(
+        self,
+        base: Experiment,
+        space: Mapping[str, Iterable],
+        seeds: Iterable[int] = range(3),
+        folds: int | None = None,
+    ):
+        check_base(base)
+        space = check_space(space)
+        for name in space:
+            if name not in KNOBS:
+                raise ValueError(f"knob {name!r}: must be one of {KNOBS}")
         values = [_several(name, space[name]) for name in space]
         self.names, runs = list(space), rounds(seeds, folds)
+        sizes = [len(axis) for axis in (*values, runs)]
+        not_too_many("sweep", math.prod(sizes), "is " + " × ".join(map(str, sizes)))
         self.with_folds = folds is not None
         self.members = [
-            _member(base, dict(zip(self.names, setting, strict=True)) | run)
+            with_values(base, dict(zip(self.names, setting, strict=True)) | run)
             for setting in itertools.product(*values)
             for run in runs
         ]
@@ -49,11 +70,9 @@ class Plan:
         self._check_unique()
 
     @property
-    def labels(self):
+    def labels(self) -> "pd.DataFrame":
         """A table with a row per run, by its key: knobs, seed and fold."""
         import pandas as pd
-
-        from utils.lab_knobs import value_of
 
         columns = {n: [value_of(e, n) for e in self.members] for n in self.names}
         columns["seed"] = [e.seed for e in self.members]
@@ -63,7 +82,7 @@ class Plan:
         series = {n: pd.Series(v, index=self.keys) for n, v in columns.items()}
         return pd.DataFrame(series, index=pd.Index(self.keys, name="experiment"))
 
-    def ensembles(self, kind, done=()):
+    def ensembles(self, kind: str, done: Iterable[str] = ()) -> list[list[Experiment]]:
         """Divide the runs that are not done into ensembles, lists of Experiments.
 
         They do not depend on who will train them, and an ensemble of which nothing is
@@ -92,50 +111,53 @@ class Plan:
             seen.add(key)
 
 
-def check_count(name, value, low=1):
-    """Raises: ValueError unless value is a whole number ≥ low."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:
-        raise ValueError(f"{name} = {value!r}: must be a whole number ≥ {low}")
+def check_count(name: str, value: Any, low: int = 1) -> int:
+    """Return value as an int. Raises: ValueError unless that is a number ≥ low."""
+    return whole(name, value, low)
 
 
-def check_space(space):
-    """Raises: ValueError unless space maps knobs, none of them seed or fold."""
-    if not isinstance(space, Mapping) or not space:
-        raise ValueError(f"space = {space!r}: must map at least one knob to its values")
-    for name in ("seed", "fold"):
+def check_base(base: Any) -> None:
+    """Raises: ValueError unless base is an Experiment."""
+    if not isinstance(base, Experiment):
+        fail("base", base, "an Experiment")
+
+
+def check_space(space: Any) -> dict[str, Any]:
+    """Return space as a plain dict.
+
+    Raises: ValueError unless it maps names, none of them seed or fold.
+    """
+    what = "must map at least one knob to its values"
+    given = entries("space", space, what) if isinstance(space, Mapping) else []
+    if not given or not all(isinstance(name, str) for name, _ in given):
+        raise ValueError(f"space = {show(space)}: {what}")
+    space = {str.__str__(name): values for name, values in given}
+    for name in SEVERAL:
         if name in space:
             raise ValueError(f"space: {name!r} must be given as {name}s=")
+    return space
 
 
-def rounds(seeds, folds):
+def rounds(seeds: Iterable[int], folds: int | None) -> list[dict]:
     """Return what the runs of one setting differ in, {field: value} for each.
 
     Raises: ValueError for no seed, one that is there twice, or folds that are not
         None or a whole number ≥ 2.
     """
     seeds = _several("seeds", seeds)
+    seeds = [whole("seed", seed, 0, 2**32 - 1) for seed in seeds]
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds = {seeds!r}: must be all different, each once")
+        fail("seeds", seeds, "all different, each once")
     if folds is None:
         return [{"seed": seed} for seed in seeds]
-    check_count("folds", folds, 2)
-    return [{"seed": s, "fold": (k, int(folds))} for s in seeds for k in range(folds)]
+    folds = check_count("folds", folds, 2)
+    sizes = f"is {len(seeds)} seeds × {show(folds)} folds"
+    not_too_many("sweep", len(seeds) * folds, sizes)
+    return [{"seed": s, "fold": (k, folds)} for s in seeds for k in range(folds)]
 
 
 def _several(name, values):
-    try:
-        several = [] if isinstance(values, str | Mapping) else list(values)
-    except TypeError:
-        several = []
-    if not several:
-        raise ValueError(f"{name} = {values!r}: must be a list of at least one value")
-    return several
-
-
-def _member(base, values):
-    from utils.lab_knobs import with_values  # imports Plotly, so not before it is used
-
-    return with_values(base, values)
+    return several(name, values, "a list of at least one value", least=1)
 
 
 def _divide(members, size):

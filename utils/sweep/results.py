@@ -1,8 +1,14 @@
 """What a sweep found: one tidy table, its heat map and its best setting."""
 
 import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from utils.sweep.plan import COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 
 class Sweep:
@@ -13,10 +19,10 @@ class Sweep:
     'finished', 'stopped early' or 'diverged'. `names` are the knobs.
     """
 
-    def __init__(self, frame, names):
+    def __init__(self, frame: "pd.DataFrame", names: Iterable[str]):
         self.frame, self.names = frame, list(names)
 
-    def map(self, x: str, y: str, metric: str = "val_loss"):
+    def map(self, x: str, y: str, metric: str = "val_loss") -> "go.Figure":
         """Return a heat map: the mean over seeds and folds in each cell.
 
         A cell in which a run diverged stays empty. The best cell is outlined.
@@ -33,7 +39,7 @@ class Sweep:
         mark = "max" if _more_is_better(metric) else "min"
         return heatmap(summary, x, y, metric, mark=mark, description=text)
 
-    def best(self, metric: str = "val_loss"):
+    def best(self, metric: str = "val_loss") -> "pd.Series":
         """Return the setting of the lowest mean, for an accuracy the highest.
 
         The mean is over seeds and folds. A setting of which any run diverged has no
@@ -62,20 +68,22 @@ class Sweep:
         return without_diverged(self.frame, metric)
 
 
-def without_diverged(frame, metric):
+def without_diverged(frame: "pd.DataFrame", metric: str) -> "pd.DataFrame":
     """Return the table, NaN in a metric's column where a run diverged."""
     values = frame[metric].astype(float).mask(frame["status"] == "diverged")
     return frame.assign(**{metric: values})
 
 
-def seed_means(frame, names, metric):
+def seed_means(
+    frame: "pd.DataFrame", names: Iterable[str], metric: str
+) -> "pd.DataFrame":
     """Return a row per setting of the knobs `names` and seed: the mean over folds."""
     keys = [*names, "seed"]
     groups = frame.groupby(keys, dropna=False, sort=False, as_index=False)
     return groups[metric].mean(skipna=False)
 
 
-def tidy(labels, *tables):
+def tidy(labels: "pd.DataFrame", *tables: "pd.DataFrame") -> "pd.DataFrame":
     """Return the tables as one, keyed by `experiment`, knobs and seed in front."""
     import pandas as pd
 
@@ -84,14 +92,14 @@ def tidy(labels, *tables):
     return labels.loc[results.index].join(results)
 
 
-def nothing():
+def nothing() -> "pd.DataFrame":
     """Return a table of results without a row."""
     import pandas as pd
 
     return pd.DataFrame({name: [] for name in ("experiment", *COLUMNS)})
 
 
-def warn_of_divergence(frame):
+def warn_of_divergence(frame: "pd.DataFrame") -> None:
     """Warns: RuntimeWarning if runs diverged."""
     count = int((frame["status"] == "diverged").sum())
     if count:

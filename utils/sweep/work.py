@@ -7,20 +7,28 @@ import os
 import signal
 import threading
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from multiprocessing import connection
+from typing import TYPE_CHECKING
 
 from utils.data import load
-from utils.engine import choose_device
-from utils.runs import Runs, Stopped, train_all
+from utils.engine.ensemble import choose_device
+from utils.engine.runs import Runs, Stopped, train_all
+from utils.experiment import Experiment
 from utils.sweep.plan import COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRIES = 3
 START = 6.0  # seconds that a process needs to import torch, about
 _GPU = threading.Lock()  # threads of one process record no two CUDA graphs at once
 
 
-def train_rows(experiments, device, stop=None):
+def train_rows(
+    experiments: Sequence[Experiment], device: str, stop: threading.Event | None = None
+) -> "pd.DataFrame":
     """Train one ensemble; return a table with a row per run, keyed by `experiment`.
 
     Args: stop: as for train_all.
@@ -36,7 +44,7 @@ def train_rows(experiments, device, stop=None):
     return table[["experiment", *COLUMNS]]
 
 
-def kind_of(device, dtypes) -> str:
+def kind_of(device: str, dtypes: Iterable[str]) -> str:
     """Return the type of the device that experiments of these dtypes would use.
 
     Raises: ValueError if the device is not there.
@@ -51,7 +59,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def worthwhile(ensembles) -> int:
+def worthwhile(ensembles: Sequence[Sequence[Experiment]]) -> int:
     """Return how many processes to train in: as many as earn back their start."""
     if multiprocessing.current_process().daemon:  # may not have processes of its own
         return 1
@@ -59,14 +67,20 @@ def worthwhile(ensembles) -> int:
     return max(1, min(usable_cores(), len(ensembles), int(total / (2 * START))))
 
 
-def train_here(ensembles, device, stop=None):
+def train_here(
+    ensembles: Sequence[Sequence[Experiment]],
+    device: str,
+    stop: threading.Event | None = None,
+) -> Iterator["pd.DataFrame"]:
     """Yield each ensemble's results, until the event `stop` is set."""
     with suppress(Stopped):
         for ensemble in ensembles:
             yield train_rows(ensemble, device, stop)
 
 
-def train_in_processes(ensembles, workers, device):
+def train_in_processes(
+    ensembles: Sequence[Sequence[Experiment]], workers: int, device: str
+) -> Iterator["pd.DataFrame"]:
     """Yield each ensemble's results as it ends; `workers` train at a time.
 
     Processes of its own, not a ProcessPoolExecutor: one that dies is known to be the
@@ -82,7 +96,7 @@ def train_in_processes(ensembles, workers, device):
             for worker in pool:
                 if waiting and not worker.job:
                     worker.give(waiting.popleft())
-            busy = {worker.pipe: worker for worker in pool if worker.job}
+            busy: dict = {worker.pipe: worker for worker in pool if worker.job}
             for pipe in connection.wait(busy):
                 worker = busy[pipe]
                 results, job = worker.take()
@@ -90,7 +104,8 @@ def train_in_processes(ensembles, workers, device):
                     yield results
                     continue
                 pool[pool.index(worker)] = _Worker(device)
-                waiting.append(_again(*job, worker.stop()))
+                ensemble, tries = job
+                waiting.append(_again(ensemble, tries, worker.stop()))
     finally:
         for worker in pool:
             worker.stop()

@@ -1,53 +1,116 @@
 // The form of a lab: a labelled input for each knob, and what one can do with a run.
-import { text } from "./experiment.js";
+import { clamp, parse } from "./address.js";
+import { button, element, output, text } from "./dom.js";
 
-const element = (tag, attributes = {}, ...children) => {
-  const made = Object.assign(document.createElement(tag), attributes);
-  made.append(...children);
-  return made;
-};
+const SLIP = 8; // pixels a finger moves before it is clear where it wants to go
 
-// What a row of the form stands for: one setting, or several.
+// A knob: its value, the inputs that set it, and what it has to say of a refused one.
 class Field {
-  get settings() {
-    return { [this.input.name]: this.value };
-  }
+  name; knob; field; row; input;
 
-  take(values) {
-    const { name } = this.input;
-    if (name in values) this.value = values[name];
-    this.show();
-  }
-
-  show() {}
-}
-
-// A slider, whose position stands for one of `values`; a value put from outside may lie
-// between two, and stays as it is until the slider moves.
-class Slider extends Field {
   constructor(name, knob, id) {
-    super();
-    this.values = knob.values;
-    const ends = { min: 0, max: this.values.length - 1, step: 1 };
-    this.input = element("input", { type: "range", name, id, ...ends });
-    this.input.addEventListener("input", () => (this.put = undefined));
-    this.shown = element("output", { htmlFor: id });
+    Object.assign(this, { name, knob });
+    this.error = output(`${name}-error`, { className: "lab-refused", id: `${id}-error` });
     this.label = element("label", { htmlFor: id, textContent: knob.label });
-    this.row = element("div", { className: "lab-knob" }, this.label, this.input, this.shown);
-  }
-
-  get value() {
-    return this.put ?? this.values[this.input.value];
   }
 
   set value(value) {
-    this.input.value = nearest(this.values, value);
-    this.put = value;
+    this.held = value;
+    this.refuse("");
+    this.show();
+  }
+
+  get value() {
+    return this.held;
+  }
+
+  show() {} // the value, in the inputs
+
+  refuse(why) {
+    this.error.value = why;
+    this.field?.setAttribute("aria-invalid", Boolean(why));
+  }
+
+  // What is typed, taken when it is a value of the knob
+  typed(change) {
+    const why = this.problem(parse(this.field.value));
+    if (why) return this.refuse(`${this.field.value.trim().slice(0, 20) || "empty"}: ${why}`);
+    const old = this.value;
+    this.value = parse(this.field.value);
+    if (this.value !== old) change();
+    return undefined;
+  }
+
+  problem(value) {
+    const { values, whole } = this.knob, [low, high] = [values[0], values.at(-1)];
+    if (!Number.isFinite(value) || (whole && !Number.isInteger(value)) || value < low || value > high) {
+      return `must be a ${whole ? "whole " : ""}number from ${text(low)} to ${text(high)}`;
+    }
+    return "";
+  }
+
+  makeField(id, change) {
+    const properties = { type: "text", inputMode: "decimal", name: `${this.name}-value`, autocomplete: "off" };
+    this.field = element("input", { ...properties, id, "aria-describedby": this.error.id });
+    this.field.addEventListener("change", () => this.typed(change));
+    // JupyterLab keeps Enter from becoming a change.
+    this.field.addEventListener("keydown", ({ key }) => key === "Enter" && this.typed(change));
+    return this.field;
+  }
+}
+
+// A slider, whose position stands for one of the knob's values; what is typed may lie between two.
+class Slider extends Field {
+  constructor(name, knob, id, change) {
+    super(name, knob, id);
+    const ends = { min: 0, max: knob.values.length - 1, step: 1 };
+    this.input = element("input", { type: "range", name, id, ...ends });
+    const field = this.makeField(`${id}-value`, change);
+    field.setAttribute("aria-label", `${knob.label}, exactly`);
+    this.row = element("div", { className: "lab-knob" }, this.label, this.input, field, this.error);
+    this.input.addEventListener("input", () => {
+      if (!this.finger || this.finger.sure) this.slid(change);
+    });
+    this.touch(change);
+  }
+
+  slid(change) {
+    this.value = this.knob.values[this.input.value];
+    change();
+  }
+
+  // A finger that scrolls the page must not turn a knob: until it has moved along the slider, or
+  // left it, nothing changes.
+  touch(change) {
+    const { input } = this;
+    input.addEventListener("pointerdown", ({ pointerType, clientX }) => {
+      this.finger = pointerType === "mouse" ? null : { clientX, value: this.value, sure: false };
+    });
+    input.addEventListener("pointermove", ({ clientX }) => {
+      if (!this.finger || this.finger.sure || Math.abs(clientX - this.finger.clientX) < SLIP) return;
+      this.finger.sure = true;
+      this.slid(change);
+    });
+    input.addEventListener("pointerup", () => {
+      const { finger } = this;
+      this.finger = null;
+      if (finger && !finger.sure) this.slid(change);
+    });
+    input.addEventListener("pointercancel", () => {
+      const { finger } = this;
+      this.finger = null;
+      if (!finger) return;
+      const moved = this.value !== finger.value;
+      this.value = finger.value;
+      if (moved) change();
+    });
   }
 
   show() {
-    this.shown.value = text(this.value);
-    this.input.setAttribute("aria-valuetext", text(this.value));
+    const { values } = this.knob, shown = text(this.value);
+    this.input.value = nearest(values, this.value);
+    this.input.setAttribute("aria-valuetext", shown);
+    this.field.value = shown;
   }
 }
 
@@ -57,112 +120,97 @@ function nearest(values, value) {
 }
 
 class Choice extends Field {
-  constructor(name, knob, id) {
-    super();
-    const options = knob.choices.map((v, k) =>
-      element("option", { value: String(v), textContent: knob.texts[k] }));
-    this.choices = knob.choices;
+  constructor(name, knob, id, change) {
+    super(name, knob, id);
+    const options = knob.choices.map((_, k) =>
+      element("option", { value: String(k), textContent: knob.texts[k] }));
     this.input = element("select", { name, id }, ...options);
-    const label = element("label", { htmlFor: id, textContent: knob.label });
-    this.row = element("div", { className: "lab-knob" }, label, this.input, element("span"));
-  }
-
-  get value() {
-    return this.choices.find((v) => String(v) === this.input.value);
-  }
-
-  set value(value) {
-    this.input.value = String(value);
-  }
-}
-
-class Seed extends Field {
-  constructor(id) {
-    super();
-    const ends = { min: 0, max: 2 ** 32 - 1, step: 1 };
-    this.input = element("input", { type: "number", name: "seed", id, ...ends });
-    const label = element("label", { htmlFor: id, textContent: "seed" });
-    this.row = element("div", { className: "lab-knob" }, label, this.input, element("span"));
-  }
-
-  get value() {
-    return this.input.valueAsNumber;
-  }
-
-  set value(value) {
-    this.input.value = value;
-  }
-}
-
-// One slider for λ₁ or λ₂, and which of them it is; the other is 0.
-class Penalty {
-  constructor(names, knobs, id) {
-    Object.assign(this, { names, knobs });
-    const choices = [...names].sort(), texts = choices.map((name) => name.toUpperCase());
-    this.kind = new Choice("penalty", { label: "penalty", choices, texts }, id("penalty"));
-    [this.kind.value] = names;
-    this.slider = new Slider(names[0], knobs[names[0]], id("strength"));
-    this.rows = [this.kind.row, this.slider.row];
-  }
-
-  get settings() {
-    const { kind, slider, names } = this;
-    return Object.fromEntries(names.map((name) => [name, name === kind.value ? slider.value : 0]));
-  }
-
-  take(values) {
-    const given = this.names.filter((name) => name in values);
-    const used = given.find((name) => values[name]) ?? (given[1] ? this.kind.value : given[0]);
-    if (used) {
-      this.kind.value = used;
-      this.slider.value = values[used];
-    }
-    this.show();
+    this.input.addEventListener("change", () => {
+      this.value = knob.choices[this.input.value];
+      change();
+    });
+    this.row = element("div", { className: "lab-knob lab-choice" }, this.label, this.input, this.error);
   }
 
   show() {
-    const { kind, slider, knobs } = this;
-    slider.input.name = kind.value;
-    slider.label.textContent = knobs[kind.value].label;
-    slider.show();
+    const wanted = JSON.stringify(this.value);
+    this.input.value = this.knob.choices.findIndex((choice) => JSON.stringify(choice) === wanted);
+  }
+}
+
+// The first of the draws, and a button for others
+class Seed extends Field {
+  constructor(knob, id, seeds, change) {
+    super("seed", knob, id);
+    this.makeField(id, change).name = "seed";
+    const next = button("draw", "New data", () => {
+      this.value = clamp(this.value + seeds, knob) === this.value ? 0 : this.value + seeds;
+      change();
+    }, { title: "other points, labels, initial weights and batches" });
+    const both = element("div", { className: "lab-seed" }, this.field, next);
+    this.row = element("div", { className: "lab-knob lab-choice" }, this.label, both, this.error);
+  }
+
+  show() {
+    this.field.value = text(this.value);
   }
 }
 
 export class Controls {
-  // penalty: the knobs that share a slider, the one in use first, or none;
-  // on: {change(settings), play(), pin(), share(), back()}
-  constructor(number, knobs, penalty, on) {
+  // number: of the lab on its page; knobs: {name: knob}, seed among them; on: {change(name), play(),
+  // pin() or null: nothing runs, share() or null, back(), engine(name) or null, keep(whether changes go on)}
+  constructor(number, knobs, seeds, on) {
     const id = (name) => `lab-${number}-${name}`;
-    const own = Object.entries(knobs).filter(([name]) => !penalty.includes(name));
-    this.fields = own.map(([name, knob]) =>
-      name === "seed" ? new Seed(id(name)) : new (knob.choices ? Choice : Slider)(name, knob, id(name)));
-    if (penalty.length) this.fields.unshift(new Penalty(penalty, knobs, id));
-    this.play = this.button("play", "Pause", on.play);
+    this.fields = Object.entries(knobs).map(([name, knob]) => {
+      const change = () => on.change(name);
+      if (name === "seed") return new Seed(knob, id(name), seeds, change);
+      return new (knob.choices ? Choice : Slider)(name, knob, id(name), change);
+    });
+    this.play = button("play", "Train again", on.play);
     this.keep = element("input", { type: "checkbox", name: "keep", id: id("keep") });
-    const goOn = element("label", { htmlFor: id("keep"), textContent: "go on from here" });
-    const rows = this.fields.flatMap((field) => field.rows ?? field.row);
-    const buttons = element("div", { className: "lab-buttons" }, this.play,
-      element("span", {}, this.keep, goOn), this.button("pin", "Pin this run", on.pin),
-      this.button("share", "Copy link", on.share), this.button("back", "Book's settings", on.back));
-    this.form = element("form", { className: "lab-controls" }, ...rows, buttons);
+    this.keep.onchange = () => on.keep(this.keep.checked);
+    const goOn = element("label", { htmlFor: id("keep") }, this.keep, " go on from here");
+    goOn.title = "a change keeps the weights, and trains them on";
+    const buttons = on.pin ? [this.play, goOn, button("pin", "Pin this run", on.pin)] : [];
+    if (on.share) buttons.push(button("share", "Copy link", on.share));
+    buttons.push(button("back", "Book's settings", on.back));
+    if (on.engine) buttons.push(this.chooser(id("engine"), on.engine));
+    this.form = element("form", { className: "lab-controls", onsubmit: (event) => event.preventDefault() },
+      element("div", { className: "lab-knobs" }, ...this.fields.map(({ row }) => row)),
+      element("div", { className: "lab-buttons" }, ...buttons));
     this.form.setAttribute("aria-label", "Settings of the network");
-    this.form.onsubmit = (event) => event.preventDefault();
-    this.form.oninput = ({ target }) => {
-      if (target === this.keep || !target.validity.valid || target.value === "") return;
-      this.fields.forEach((field) => field.show());
-      on.change();
-    };
   }
 
-  button(name, textContent, onclick) {
-    return element("button", { type: "button", name, textContent, onclick });
+  // Where a lab of JupyterLab trains
+  chooser(id, change) {
+    const options = [["kernel", "the kernel"], ["browser", "this browser"]].map(([value, textContent]) =>
+      element("option", { value, textContent }));
+    this.engine = element("select", { name: "engine", id }, ...options);
+    this.engine.onchange = () => change(this.engine.value);
+    return element("label", { htmlFor: id }, "trained by ", this.engine);
   }
 
   get settings() {
-    return Object.assign({}, ...this.fields.map((field) => field.settings));
+    return Object.fromEntries(this.fields.map(({ name, value }) => [name, value]));
   }
 
   set settings(values) {
-    this.fields.forEach((field) => field.take(values));
+    for (const field of this.fields) if (Object.hasOwn(values, field.name)) field.value = values[field.name];
+  }
+
+  // Knobs that do nothing at present, as those of the data beside the reader's own points
+  disable(names) {
+    for (const { name, row } of this.fields) {
+      const off = names.includes(name);
+      row.querySelectorAll("input, select, button").forEach((input) => (input.disabled = off));
+    }
+  }
+
+  // Say beside the knob what the engine refused; "": nothing any more
+  refuse(message) {
+    const { refused } = this;
+    if (refused?.error.value.startsWith(`${refused.name} = `)) refused.refuse("");
+    this.refused = this.fields.find(({ name }) => message.startsWith(`${name} = `));
+    this.refused?.refuse(message);
   }
 }

@@ -1,4 +1,4 @@
-// Data sets as the build wrote them (utils/sphinx_ext.py), and the training set that an
+// Data sets as the build wrote them (utils/book/page_data.py), and the training set that an
 // experiment takes from them: utils/data.py's training_set.
 import { PURPOSE, permutation, uniforms } from "./random.js";
 

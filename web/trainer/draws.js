@@ -1,4 +1,4 @@
-// A step's random tensors, at the addresses of utils/engine.py.
+// A step's random tensors, at the addresses of utils/engine/ensemble.py.
 import { PURPOSE, tag, toNormals } from "./random.js";
 
 export class Draws {

@@ -12,6 +12,7 @@ const augment = (v) =>
   v === null || (number(0, 180)(v.rotation) && number(0, 8)(v.shift)
     && number(0, 0.9)(v.scale) && number(0, 1)(v.flip));
 
+/** @type {Record<string, [(v: any) => boolean, string]>} */
 const FIELDS = {
   data: [(v) => typeof v === "string", "a name"],
   n_train: [whole(1, 100000), "a whole number ≥ 1"],
@@ -60,17 +61,35 @@ export function check(e) {
   return e;
 }
 
-// Throws if an experiment wants more training points than the data set has.
-export function checkSize({ n_train }, { pool }) {
-  if (n_train > pool.n) {
+// Throws if an experiment does not fit a data set: more training points than it has, or
+// changes to images where there are none.
+export function checkData({ n_train, augment, data }, { pool, image }, points) {
+  if (!points && n_train > pool.n) {
     throw new RangeError(`n_train = ${n_train}: must be at most ${pool.n}`);
+  }
+  if (!image && Object.values(augment ?? {}).some(Boolean)) {
+    const given = JSON.stringify(augment);
+    throw new RangeError(`augment = ${given}: must be null for ${data}, which has no images`);
   }
 }
 
-// Throws if an experiment wants more memory than a page should take.
-export function checkMemory(bytes) {
-  if (bytes > MOST_BYTES) {
-    const [needs, most] = [bytes, MOST_BYTES].map((b) => Math.round(b / 2 ** 20));
-    throw new RangeError(`hidden, batch_size: need ${needs} MiB, must be at most ${most}`);
+// Throws if points {X: [n · features], y: [n]} cannot be a training set beside a data set.
+export function checkPoints({ X, y }, { features, classes }) {
+  const fail = (must) => {
+    throw new RangeError(`points: ${must}`);
+  };
+  if (!(y.length && X.length === y.length * features)) {
+    fail(`X has ${X.length} numbers, y ${y.length}: must be ${features} for each, ≥ 1`);
   }
+  if (!(X.every(Number.isFinite) && y.every(Number.isFinite))) fail("must be finite numbers");
+  const label = whole(0, classes - 1), wrong = classes ? y.find((one) => !label(one)) : undefined;
+  if (wrong !== undefined) fail(`y has ${wrong}: must be whole numbers in [0, ${classes - 1}]`);
+}
+
+// Throws if `networks` together want more memory than a page should take.
+export function checkMemory(bytes, networks = 1) {
+  if (bytes <= MOST_BYTES) return;
+  const [needs, most] = [bytes, MOST_BYTES].map((b) => Math.round(b / 2 ** 20));
+  const of = networks > 1 ? ` for ${networks} networks` : "";
+  throw new RangeError(`hidden, batch_size: need ${needs} MiB${of}, must be at most ${most}`);
 }

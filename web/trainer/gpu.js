@@ -12,6 +12,17 @@ const STRUCTURE = [
 ];
 const MEMBER = 12; // words of a Member in gpu.wgsl.js
 
+// Why experiments cannot be trained together here; "" if they can
+export function whyNot(experiments) {
+  if (!experiments.every(fitsGpu)) return "WebGPU does not know these settings";
+  const field = unlike(experiments);
+  return field ? `WebGPU cannot train networks together that differ in ${field}` : "";
+}
+
+// The first field of STRUCTURE in which experiments differ
+const unlike = ([first, ...others]) => STRUCTURE.find(
+  (f) => others.some((e) => JSON.stringify(e[f]) !== JSON.stringify(first[f])));
+
 // Whether an experiment uses only what the kernels know
 export const fitsGpu = (e) =>
   !e.batch_norm && e.dropout_at !== "before_norm"
@@ -20,6 +31,7 @@ export const fitsGpu = (e) =>
 
 // Returns {device, name}. Throws an Error that says why there is none.
 export async function chooseGpu() {
+  /** @type {any} */
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("this browser offers no WebGPU here");
   const { info } = adapter;
@@ -38,6 +50,7 @@ class Member {
 
   constructor(e) {
     this.e = e;
+    this.end = e.epochs;
   }
 
   // record is that of the kept epoch, or the first
@@ -49,12 +62,14 @@ class Member {
 }
 
 export class GpuTrainer {
+  device; e; data; steps; epoch; sets; error;
+
   // gpu: what chooseGpu returned; engine: what chooseEngine did; experiments: of one
   // structure. Takes the first `size` of them, as many as the device has memory for.
   // Throws RangeError for what Trainer does, unlike structures, and too little memory.
   constructor({ device }, engine, experiments, data) {
-    const [e] = experiments;
-    same(experiments);
+    const [e] = experiments, why = whyNot(experiments);
+    if (why) throw new RangeError(why);
     const host = new Trainer(engine, e, data);
     const { stride } = layout(e, data, host.network), { limits } = device;
     const room = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
@@ -70,7 +85,8 @@ export class GpuTrainer {
       throw new Error(`the WebGPU device was lost: ${message}`);
     });
     this.lost.catch(() => {});
-    device.addEventListener("uncapturederror", ({ error }) => (this.error ??= error));
+    this.listen = ({ error }) => (this.error ??= error);
+    device.addEventListener("uncapturederror", this.listen);
   }
 
   get running() {
@@ -176,6 +192,7 @@ export class GpuTrainer {
     this.device.queue.submit([encoder.finish()]);
   }
 
+  /** @type {(member: any, found: any) => any} */
   record({ e }, [train_loss, train_right, val_loss, val_right]) {
     const { task, validation } = this.data;
     const part = (loss, right, { y }) => (task === "regression" ? explained(loss, y, y.length) : right);
@@ -187,36 +204,31 @@ export class GpuTrainer {
   }
 
   close() {
+    this.device.removeEventListener("uncapturederror", this.listen);
     for (const buffer of [...this.buffers, this.result]) buffer.destroy();
   }
 }
 
-// Train all to the end, a group after another. tell({first, epoch, epochs, losses, over})
-// after each epoch of the group that begins with experiments[first]: the validation loss
-// of each member's kept epoch; it returns whether to go on.
+// Train all to the end, a group after another. tell({first, group: [{status, record}], over})
+// after each epoch of the group that begins with experiments[first]: each member's record of
+// its kept epoch; it returns, or promises, whether to go on.
 export async function trainMap(gpu, engine, experiments, data, tell) {
   for (let first = 0, go = true; go && first < experiments.length;) {
-    const group = new GpuTrainer(gpu, engine, experiments.slice(first), data);
-    while (go && group.running) {
-      await group.runEpoch();
-      const losses = group.members.map(({ record }) => record.val_loss);
-      go = tell({ first, epoch: group.epoch, epochs: group.e.epochs, losses, over: !group.running });
+    const trainer = new GpuTrainer(gpu, engine, experiments.slice(first), data);
+    try {
+      while (go && trainer.running) {
+        await trainer.runEpoch();
+        go = await tell({ first, group: trainer.members, over: !trainer.running });
+      }
+    } finally {
+      trainer.close();
     }
-    group.close();
-    first += group.size;
+    first += trainer.size;
   }
 }
 
 // Networks of one key share a training set.
 const setOf = ({ seed, label_noise }) => `${seed} ${label_noise}`;
-
-function same(experiments) {
-  for (const e of experiments) {
-    const field = STRUCTURE.find((f) => JSON.stringify(e[f]) !== JSON.stringify(experiments[0][f]));
-    if (field) throw new RangeError(`${field} = ${JSON.stringify(e[field])}: must be ${JSON.stringify(experiments[0][field])}`);
-    if (!fitsGpu(e)) throw new RangeError(`${JSON.stringify(e)}: WebGPU does not train this`);
-  }
-}
 
 // A Member of gpu.wgsl.js; a uniform is kept where its 24 bits are not below `least`.
 function words(e, row) {

@@ -1,5 +1,5 @@
 // The arithmetic of a training step in plain JavaScript, for browsers without
-// WebAssembly SIMD; kernels.ts is the same, four doubles at a time.
+// WebAssembly SIMD; simd.ts is the same, four doubles at a time.
 //
 // Pointers are bytes into one memory of float64. A matrix lies row by row, each row
 // padded to a multiple of four doubles: X and O below are padded widths, I is not.
@@ -132,7 +132,7 @@ export function plainKernels(memory) {
   return {
     product, inputGradient, biasGradient,
     normalize, unnormalize, normalizeBy, adam, uniforms,
-    relu: (z, count) => each(z, count, (v) => (v > 0 ? v : 0)),
+    relu: (z, count) => each(z, count, (v) => Math.max(v, 0)), // NaN stays NaN
     tanh: (z, count) => each(z, count, Math.tanh),
     selu: (z, count) =>
       each(z, count, (v) => SCALE * (v > 0 ? v : ALPHA * Math.expm1(v))),

@@ -1,4 +1,5 @@
-// A fully connected network and its passes, on one memory: utils/network.py in the page.
+// A fully connected network and its passes, on one memory: utils/engine/network.py in the
+// page.
 import { PURPOSE, tag } from "./random.js";
 
 const CHUNK = 64; // points evaluated at once, so that what layers pass on stays in cache
@@ -21,6 +22,8 @@ class Arena {
 export const memoryNeeded = (e, data) => new Network(e, data, 0).bytes;
 
 export class Network {
+  gradient; m; v;
+
   constructor(e, data, base) {
     const arena = new Arena(base);
     const sizes = [data.features, ...e.hidden, data.outputs];
@@ -28,6 +31,7 @@ export class Network {
     this.activation = e.activation;
     this.norm = e.batch_norm;
     this.features = pad(data.features);
+    /** @type {any[]} */
     this.layers = sizes.slice(1).map((O, i) => ({ I: sizes[i], O, X: pad(sizes[i]), Y: pad(O) }));
     this.hidden = this.layers.slice(0, -1);
     this.parameters = this.lay(arena);
@@ -79,7 +83,7 @@ export class Network {
   p = (offset) => this.parameters + 8 * offset;
   g = (offset) => this.gradient + 8 * offset;
 
-  // U(−1/√fan_in, 1/√fan_in) · scale, as utils/engine.py draws it
+  // U(−1/√fan_in, 1/√fan_in) · scale, as utils/engine/ensemble.py draws it
   reset(seed, scale) {
     for (const pointer of [this.parameters, this.m, this.v]) this.view(pointer, this.count).fill(0);
     this.layers.forEach((layer, i) => {
@@ -201,17 +205,17 @@ export class Network {
     return Float64Array.from(found);
   }
 
-  // What training keeps: parameters and running statistics
+  // Everything that a step changes for the next: parameters, moments, running statistics
   save() {
-    const statistics = this.hidden.map((l) => [this.view(l.mean, l.Y).slice(), this.view(l.variance, l.Y).slice()]);
-    return { parameters: this.state.slice(), statistics };
+    return this.tensors().map((tensor) => tensor.slice());
   }
 
-  restore({ parameters, statistics }) {
-    this.state.set(parameters);
-    this.hidden.forEach((l, i) => {
-      this.view(l.mean, l.Y).set(statistics[i][0]);
-      this.view(l.variance, l.Y).set(statistics[i][1]);
-    });
+  restore(saved) {
+    this.tensors().forEach((tensor, k) => tensor.set(saved[k]));
+  }
+
+  tensors() {
+    const own = [this.parameters, this.m, this.v].map((pointer) => this.view(pointer, this.count));
+    return [...own, ...this.hidden.flatMap((l) => [this.view(l.mean, l.Y), this.view(l.variance, l.Y)])];
   }
 }

@@ -1,62 +1,97 @@
-// Trains one network in the page: utils/engine.py and utils/training.py for one member.
+// Trains one network in the page: utils/engine for one member.
 import { trainingSet } from "./data.js";
 import { Draws } from "./draws.js";
-import { check, checkMemory, checkSize } from "./experiment.js";
+import { check, checkData, checkMemory, checkPoints } from "./experiment.js";
 import { Network, memoryNeeded, pad } from "./network.js";
 import { PURPOSE, permutation, uniforms } from "./random.js";
 import { warp } from "./warp.js";
 
 export const BETA1 = 0.9, BETA2 = 0.999;
-// What `set` cannot change: memory is laid out by it.
+// Memory is laid out by these.
 const SHAPE = ["data", "n_train", "hidden", "activation", "batch_norm", "batch_size"];
+// A run cannot go on with others of these: structure in utils/engine/ensemble.py.
+const STRUCTURE = [...SHAPE, "dropout_at", "optimizer", "l1_method", "penalize_bias"];
+
+const alike = (fields, a, b) => fields.every((f) => JSON.stringify(a[f]) === JSON.stringify(b[f]));
+export const sameStructure = (a, b) => alike(STRUCTURE, a, b) && !a.augment === !b.augment;
 
 export class Trainer {
-  // experiment: as Experiment.to_json writes it; data: what unpack returned.
+  e; data; points;
+
+  // experiment: as Experiment.to_json writes it; data: what unpack returned; points:
+  // {X: Float64Array [n · features], y: Float64Array, n} to train on in place of data's.
   // Throws RangeError for a field out of range or a network too large for a page.
-  constructor(engine, experiment, data) {
-    checkSize(check(experiment), data);
-    const bytes = memoryNeeded(experiment, data);
-    checkMemory(bytes);
-    const { kernels, buffer, base } = engine.open(bytes);
-    this.data = data;
-    this.network = new Network(experiment, data, base).attach(kernels, buffer);
-    this.draws = new Draws(this.network);
-    this.set(experiment);
+  constructor(engine, experiment, data, points = null) {
+    this.engine = engine;
+    this.set(experiment, points, data);
     this.reset();
   }
 
-  // True if `set` can take the experiment without a new Trainer.
-  fits = (experiment) =>
-    SHAPE.every((f) => JSON.stringify(experiment[f]) === JSON.stringify(this.e[f]));
+  // New settings, of every field. Weights, moments and epoch stay, unless memory is laid
+  // out anew: then `reset` is due.
+  set(experiment, points = null, data = this.data) {
+    const old = this.e, e = fitted(experiment, points, data);
+    const laid = old && data === this.data && alike(SHAPE, old, e);
+    if (!laid) this.lay(e, data);
+    const same = laid && !this.points && alike(["seed", "label_noise"], old, e);
+    if (points) this.train = points === this.points ? this.train : { ...points, clean: points.y };
+    else if (!same) this.train = trainingSet(e, data);
+    this.steps = Math.ceil(e.n_train / e.batch_size);
+    Object.assign(this, { e, data, points });
+  }
 
-  // New knobs; weights, moments and epoch stay.
-  set(experiment) {
-    const old = this.e;
-    this.e = check(experiment);
-    this.steps = Math.ceil(experiment.n_train / experiment.batch_size);
-    const same = old && ["seed", "label_noise", "n_train"].every((f) => old[f] === experiment[f]);
-    if (!same) this.train = trainingSet(experiment, this.data);
+  // A network in the memory at hand, as far as that reaches
+  lay(e, data) {
+    const bytes = memoryNeeded(e, data);
+    checkMemory(bytes);
+    this.memory = this.engine.open(bytes, this.memory);
+    const { kernels, buffer, base } = this.memory;
+    this.network = new Network(e, data, base).attach(kernels, buffer);
+    this.draws = new Draws(this.network);
   }
 
   reset() {
     this.network.reset(this.e.seed, this.e.init_scale);
     this.epoch = 0;
-    this.status = "running";
-    this.kept = { epoch: 0, loss: Infinity };
+    this.begin();
   }
 
-  // Train on after the end, for as many epochs again
-  extend() {
-    this.e = { ...this.e, epochs: this.epoch + this.e.epochs };
-    this.status = "running";
+  // Train `e.epochs` more, from where the last trained epoch ended
+  goOn() {
+    if (this.last) this.network.restore(this.last);
+    this.begin();
   }
 
-  // Train one epoch; returns {epoch, train_loss, train_accuracy, val_loss, val_accuracy}.
-  runEpoch() {
+  begin() {
+    this.began = this.epoch;
+    this.end = this.epoch + this.e.epochs;
+    this.status = "running";
+    this.kept = { epoch: this.epoch, loss: Infinity };
+    this.last = null; // the last trained epoch's state, where a kept one is on show
+  }
+
+  // Whether the coming epoch is one of about `count` to be scored, spread over the run
+  due(count) {
+    const t = this.epoch - this.began, of = this.end - this.began;
+    return t === 0 || Math.floor(((t + 1) * count) / of) > Math.floor((t * count) / of);
+  }
+
+  // Train one epoch; returns {epoch, train_loss, train_accuracy, val_loss, val_accuracy},
+  // or null where no score is asked for and the run is not over. Patience sees every epoch.
+  runEpoch(score = true) {
     this.trainEpoch();
-    const record = { epoch: this.epoch, ...this.scores() };
+    const { epoch, data: { validation } } = this, full = score || epoch >= this.end;
+    if (!full && !this.e.patience) {
+      this.kept = { epoch, loss: Infinity };
+      return null;
+    }
+    /** @type {any} */
+    let record = { epoch, ...this.scored("val", validation), ...(full && this.scored("train", this.train)) };
     this.judge(record);
-    return record;
+    const over = this.status !== "running";
+    if (over && !full) record = { ...record, ...this.scored("train", this.train) };
+    if (over) this.show();
+    return full || over ? record : null;
   }
 
   trainEpoch() {
@@ -88,7 +123,7 @@ export class Trainer {
   }
 
   // Images of the first step, [count, features], twice: as they are, and as the first
-  // layer sees them: utils/lab_panels.py's first_inputs.
+  // layer sees them: utils/lab's first_inputs.
   firstInputs(count) {
     const { e, network, draws } = this, { features } = this.data, X = network.features;
     const order = permutation(e.seed, PURPOSE.ORDER, 0, e.n_train);
@@ -146,11 +181,14 @@ export class Trainer {
     if (e.l1 && proximal) k.shrink(w, (e.lr * e.l1) / (1 - e.momentum), some);
   }
 
+  // Of the weights as they are
   scores() {
-    const { data, train } = this, { validation } = data;
-    const [train_loss, train_accuracy] = this.score(train.X, train.y, train.n);
-    const [val_loss, val_accuracy] = this.score(validation.X, validation.y, validation.n);
-    return { train_loss, train_accuracy, val_loss, val_accuracy };
+    return { ...this.scored("train", this.train), ...this.scored("val", this.data.validation) };
+  }
+
+  scored(name, { X, y, n }) {
+    const [loss, accuracy] = this.score(X, y, n);
+    return { [`${name}_loss`]: loss, [`${name}_accuracy`]: accuracy };
   }
 
   // Mean loss and accuracy of a set with all noise off; R² in regression
@@ -193,19 +231,39 @@ export class Trainer {
     return z;
   }
 
-  // Ends the run where it is due, and keeps the best weights where patience says so.
-  judge({ epoch, train_loss, val_loss }) {
-    const { e, kept } = this;
+  // Ends the run where it is due, and keeps the best weights where patience says so. A
+  // training loss that was not computed does not count.
+  judge({ epoch, train_loss = 0, val_loss }) {
+    const { patience } = this.e, { kept } = this;
     const finite = Number.isFinite(train_loss) && Number.isFinite(val_loss);
-    const better = val_loss < kept.loss;
+    const better = finite && val_loss < kept.loss;
     if (!finite) this.status = "diverged";
-    else if (e.patience && epoch - kept.epoch >= e.patience && !better) this.status = "stopped early";
-    else if (epoch >= e.epochs) this.status = "finished";
-    if (e.patience && finite && better) {
-      this.kept = { epoch, loss: val_loss, state: this.network.save() };
-    } else if (!e.patience) this.kept = { epoch, loss: val_loss };
-    if (this.status !== "running" && this.kept.state) this.network.restore(this.kept.state);
+    else if (patience && epoch - kept.epoch >= patience && !better) this.status = "stopped early";
+    else if (epoch >= this.end) this.status = "finished";
+    if (!patience || (!finite && !kept.state)) this.kept = { epoch, loss: val_loss };
+    else if (better) this.kept = { epoch, loss: val_loss, state: this.network.save() };
   }
+
+  // Of a run that is over: the kept weights, if it has any
+  show() {
+    if (!this.kept.state) return;
+    this.last = this.network.save();
+    this.network.restore(this.kept.state);
+  }
+}
+
+// The experiment as it will be trained; throws what is wrong with it.
+function fitted(experiment, points, data) {
+  if (points) checkPoints(points, data);
+  const e = check(points ? { ...experiment, n_train: points.n } : experiment);
+  checkData(e, data, points);
+  return e;
+}
+
+// Throws if experiments have a field out of range, or are too large for a page together.
+export function checkAll(experiments, points, data) {
+  const bytes = experiments.map((e) => memoryNeeded(fitted(e, points, data[e.data]), data[e.data]));
+  checkMemory(bytes.reduce((a, b) => a + b, 0), experiments.length);
 }
 
 function softmaxSlope(z, out, at, outputs, y, n) {

@@ -1,5 +1,5 @@
-// Rotate, shift, scale and mirror an image, bilinear, zeros outside: utils/layers.py's
-// warp, for one image. u holds the five uniforms of utils/engine.py.
+// Rotate, shift, scale and mirror an image, bilinear, zeros outside: utils/engine/layers.py's
+// warp, for one image. u holds the five uniforms of utils/engine/ensemble.py.
 export function warp(image, [rows, columns], augment, u, out) {
   const { rotation, shift, scale, flip } = augment, spread = (k) => 2 * u[k] - 1;
   const angle = (rotation * spread(0) * Math.PI) / 180, size = 1 + scale * spread(3);

@@ -1,34 +1,38 @@
-// Trains off the main thread. One run at a time; it takes messages between slices.
+// Trains off the main thread, for several labs at once. A *slot* is one lab's runs, or its
+// sweeps; slots take turns, a slice each, and between slices messages are taken.
+// web/lab/engines/pool.js is who asks; `id` names one question to one worker.
 //
-// In: {type: "start", engine}, {type: "data", name, packed},
-//     {type: "run", id, experiment, keep, watch}: train to the end, from the initial
-//       weights or, with keep, from the present ones; watch = {points, validation,
-//       inputs} asks for predictions at points [n · features], of the first `validation`
-//       validation examples, and for that many images of the first step,
-//     {type: "cell", id, experiment}: train to the end and send the last record alone,
-//     {type: "map", id, experiments}: train all at once by WebGPU; {type: "stop"} ends it,
-//     {type: "pause"}, {type: "resume"}, {type: "drawn"}: a frame is on show.
-// Out: {type: "engine", name}, {type: "frame", id, records, status, kept, views}, of
-//     which no more than one, and a run's last, are on their way,
-//     views = null but for the last frame of a run and some on the way,
-//     {type: "cell", id, record}, {type: "error", id, message},
-//     {type: "cells", id, name, …}: what trainMap in gpu.js tells after an epoch, and the
-//     GPU's name. The records of a run come in order, each once.
+// In:  {type: "start", engine}, {type: "data", name, packed},
+//      {type: "run", slot, id, members, share: [first, end], points, keep, from, scores, watch, alone}:
+//        members first … end − 1 of a run, in place of the slot's run at hand. With keep they go on
+//        with the weights they have, once they have trained `from` rounds of the run at hand;
+//        alone: there is no other share. watch names members of this share, or is null; watch.anew:
+//        the training set is to be sent, even if it was,
+//      {type: "hold", slot, id, members}: the members a share would go on with; runs.js,
+//      {type: "lead", slot, id, rounds}: the rounds of the slowest share,
+//      {type: "sweep", slot, id, members: [index…], experiments, points}: to be trained, after
+//        those that have come with the same id,
+//      {type: "map", slot, id, experiments}: all of a sweep by WebGPU,
+//      {type: "pause" | "resume" | "stop" | "close", slot}, {type: "drawn", slot, id}.
+// Out: {type: "engine", name}, and with the id of the question
+//      {type: "frame", id, rows, status, kept, over, views}: rows of [member, epoch, train_loss,
+//        val_loss, train_accuracy, val_accuracy], in order and each once, also over the runs that go
+//        on; one, and a run's last, are under way undrawn at most,
+//      {type: "at", id, rounds, over}: how far a share is, {type: "held", id, can, running, rounds},
+//      {type: "cells", id, members, records, left, ms}: `left` members are waiting here,
+//      {type: "evolved", id, members, records, ended, over, name}: the members that WebGPU trains at
+//        once, so many of them ended; {type: "refused", id, why}: by WebGPU,
+//      {type: "error", id, message}.
 import { unpack } from "./data.js";
 import { chooseEngine } from "./engines.js";
-import { chooseGpu, fitsGpu, trainMap } from "./gpu.js";
-import { Trainer } from "./trainer.js";
+import { Runs } from "./runs.js";
+import { Sweeps } from "./sweeps.js";
 
-const SLICE = 12; // ms of training between two looks at the messages
-const FIRST = 4; // ms of it before a run's first frame
-const FRAME = 33; // ms between two frames of one run
-const PANELS = 300; // ms between two frames that carry more than the curves
-const FOLLOW = 250; // ms: a run that will be over by then is not cut short
-const data = {};
-let engine, trainer, wanted, sent, running = null, paused = false, awake = false, drawing = false;
-let mapping = null; // the id of the map that trains
+// spare: trainers that no slot uses
+const shared = { engine: null, engineReady: null, data: {}, spare: [] };
+const slots = new Map();
+let awake = false;
 
-const now = () => performance.now();
 const channel = new MessageChannel();
 const turn = () =>
   new Promise((resolve) => {
@@ -36,139 +40,62 @@ const turn = () =>
     channel.port2.postMessage(null);
   });
 
-// The trainer with an experiment, from its initial weights or, with keep, from its own
-function take(experiment, keep) {
-  const fits = trainer?.fits(experiment);
-  if (fits) trainer.set(experiment);
-  else trainer = new Trainer(engine, experiment, data[experiment.data]);
-  if (!fits || !keep || trainer.status === "diverged") trainer.reset();
-  else if (trainer.status !== "running") trainer.extend();
-}
+const send = (message, transfer = []) => /** @type {any} */ (globalThis).postMessage(message, transfer);
+const busy = () => [...slots.values()].filter((slot) => slot.busy);
 
-function begin({ id, experiment, keep, watch }) {
-  take(experiment, keep);
-  running = { id, watch, began: now(), epochs: 0, records: [], shown: 0, full: now() };
-}
-
-function frame() {
-  const { id, watch, records } = running;
-  running.records = [];
-  running.shown = now();
-  drawing = true;
-  const { status, kept } = trainer;
-  const full = status !== "running" || now() - running.full > PANELS;
-  if (full) running.full = now();
-  const seen = full ? views(watch) : null;
-  postMessage({ type: "frame", id, records, status, kept: kept.epoch, views: seen });
-}
-
-function views({ points, validation, inputs } = {}) {
-  const found = { weights: trainer.network.weights() };
-  const { features, validation: held } = trainer.data;
-  if (points) found.points = trainer.predict(points, points.length / features);
-  if (validation) found.validation = trainer.predict(held.X, Math.min(validation, held.n));
-  if (points && trainer.train !== sent) {
-    const { X, y, clean } = (sent = trainer.train);
-    found.training = { X, y, clean };
-  }
-  if (inputs) found.inputs = trainer.firstInputs(inputs);
-  return found;
-}
-
-// Whether the run at hand should give way to the one that waits
-function yields() {
-  const { began, epochs } = running, gone = now() - began;
-  return gone * (trainer.e.epochs / Math.max(epochs, 1)) > FOLLOW;
-}
-
-function slice() {
-  const end = now() + (running.shown ? SLICE : FIRST);
-  while (trainer.status === "running" && now() < end) {
-    running.records.push(trainer.runEpoch());
-    running.epochs += 1;
-  }
-  const over = trainer.status !== "running";
-  const due = running.shown === 0 || now() - running.shown > FRAME;
-  if (over || (due && !drawing)) frame();
-  if (over) running = null;
+function slotOf(name, Kind) {
+  if (!slots.has(name)) slots.set(name, new Kind(shared, send));
+  return slots.get(name);
 }
 
 async function work() {
-  if (awake) return;
+  if (awake || !shared.engine) return;
   awake = true;
-  while ((wanted || running) && !paused) {
-    try {
-      if (wanted && (!running || yields())) {
-        const next = wanted;
-        wanted = null;
-        running = { id: next.id };
-        begin(next);
-      }
-      slice();
-    } catch (error) {
-      postMessage({ type: "error", id: running?.id, message: error.message });
-      running = trainer = null;
-    }
-    await turn();
+  for (let all; (all = busy()).length; await turn()) {
+    const slot = all.reduce((a, b) => (b.spent < a.spent ? b : a)), begin = performance.now();
+    slot.advance();
+    slot.spent += performance.now() - begin;
   }
   awake = false;
 }
 
+// A slot that has rested has no claim to the time that others have used.
+function ask(slot, message) {
+  const others = busy().filter((other) => other !== slot).map(({ spent }) => spent);
+  if (!slot.busy && others.length) slot.spent = Math.max(slot.spent, Math.min(...others));
+  slot.ask(message);
+}
+
 const HANDLERS = {
-  async start({ engine: name }) {
-    engine = await chooseEngine(name);
-    postMessage({ type: "engine", name: engine.name });
-    work();
+  async start({ engine }) {
+    shared.engineReady = chooseEngine(engine);
+    shared.engine = await shared.engineReady;
+    send({ type: "engine", name: shared.engine.name });
   },
-  data({ name, packed }) {
-    data[name] = unpack(packed);
+  data: ({ name, packed }) => (shared.data[name] = unpack(packed)),
+  run: (message) => ask(slotOf(message.slot, Runs), message),
+  sweep: (message) => ask(slotOf(message.slot, Sweeps), message),
+  map: (message) => void slotOf(message.slot, Sweeps).map(message),
+  async hold(message) {
+    await shared.engineReady;
+    slotOf(message.slot, Runs).hold(message.id, message);
   },
-  run(message) {
-    wanted = message;
-    paused = false;
-    if (engine) work();
-  },
-  pause() {
-    paused = true;
-  },
-  resume() {
-    paused = false;
-    work();
-  },
-  drawn() {
-    drawing = false;
-  },
-  cell({ id, experiment }) {
-    take(experiment, false);
-    const records = [];
-    while (trainer.status === "running") records.push(trainer.runEpoch());
-    const record = records[trainer.kept.epoch - 1] ?? records.at(-1);
-    postMessage({ type: "cell", id, record });
-  },
-  async map({ id, experiments }) {
-    mapping = id;
-    if (!experiments.every(fitsGpu)) throw new Error("WebGPU does not know these settings");
-    const gpu = await chooseGpu();
-    try {
-      engine ??= await chooseEngine();
-      await trainMap(gpu, engine, experiments, data[experiments[0].data], (found) => {
-        const on = mapping === id;
-        if (on) postMessage({ type: "cells", id, name: gpu.name, ...found });
-        return on;
-      });
-    } finally {
-      gpu.device.destroy();
-    }
-  },
-  stop() {
-    mapping = null;
+  lead: ({ slot, id, rounds }) => slots.get(slot)?.lead(id, { rounds }),
+  drawn: ({ slot, id }) => slots.get(slot)?.drawn(id),
+  stop: ({ slot }) => slots.get(slot)?.stop(),
+  pause: ({ slot }) => slots.get(slot)?.pause(),
+  resume: ({ slot }) => slots.get(slot)?.resume(),
+  close({ slot }) {
+    slots.get(slot)?.close();
+    slots.delete(slot);
   },
 };
 
-onmessage = async ({ data: message }) => {
+globalThis.onmessage = async ({ data: message }) => {
   try {
     await HANDLERS[message.type](message);
   } catch (error) {
-    postMessage({ type: "error", id: message.id, message: error.message });
+    send({ type: "error", id: message.id, message: error.message });
   }
+  work();
 };

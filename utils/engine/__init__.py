@@ -1,0 +1,1 @@
+"""Trains networks: many at once, member by member the same as alone."""
