@@ -420,19 +420,61 @@ def test_a_stopped_run_that_is_asked_for_again_goes_on(front):
     assert list(rows) == [*range(1, max(rows) + 1)] and max(rows) > stopped
 
 
-@pytest.mark.parametrize("what", ["members", "points", "went on"])
+@pytest.mark.parametrize("when", ["in training", "over"])
+def test_who_looks_on_joins_a_run_that_went_on(front, when):
+    """Whether it would keep the present weights or not."""
+    front.ask("a", BASE)
+    front.settle()
+    then = LONG if when == "in training" else BASE.replace(l2=0.1)
+    front.ask("b", then, keep=True)
+    front.wait_for(lambda: front.of("b"))
+    if when == "over":
+        front.settle()
+    for id, keep in (("c", True), ("d", False)):
+        front.ask(id, then, keep=keep, look=True)
+        front.wait_for(lambda id=id: front.of(id))
+        assert next(iter(front.rows(id))) == 7
+        assert front.last(id)[0]["fresh"] is False
+    assert front.last("b")[0]["ids"] == ["b", "c", "d"]
+    if when == "over":
+        assert list(front.rows("d")) == [*range(7, 13)]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_who_watches_a_run_is_told_of_what_follows_it(front, keep):
+    """Of these members: it went on, or began again; of others each view asks itself."""
+    front.ask("a", BASE)
+    front.settle()
+    front.ask("b", BASE, keep=True)
+    front.settle()
+    front.ask("c", BASE, keep=keep)
+    front.settle()
+    message, arrays = front.last("a")
+    assert message["ids"] == ["a", "b", "c"] and message["over"]
+    assert front.last("b")[0]["epochs"][-1] == (18 if keep else 6)
+    front.ask("d", BASE.replace(l2=0.1), keep=True)
+    front.settle()
+    assert front.last("d")[0]["ids"] == ["d"]
+
+
+def test_of_those_who_watch_the_last_are_remembered(front):
+    for k in range(25):
+        front.ask(f"{k}", BASE.replace(epochs=1), keep=True)
+    front.settle()
+    assert front.last("24")[0]["ids"] == [f"{k}" for k in range(5, 25)]
+
+
+@pytest.mark.parametrize("what", ["members", "points"])
 def test_other_runs_are_not_joined(front, what):
     own = training_set(BASE.replace(seed=5))
     front.ask("a", BASE)
     front.settle()
-    if what == "went on":
-        front.ask("a", BASE, keep=True)
     points = {"X": own.X.ravel().tolist(), "y": own.y.tolist()}
     changes = {
         "members": {"members": BASE.replace(l2=0.1)},
         "points": {"members": BASE, "points": points},
     }
-    front.ask("b", **changes.get(what, {"members": BASE}))
+    front.ask("b", **changes[what])
     front.settle()
     assert front.last("b")[0]["ids"] == ["b"]
     assert list(front.rows("b")) == [1, 2, 3, 4, 5, 6]

@@ -142,6 +142,7 @@ def test_the_lab_follows_its_model(open_widget, page):
     page.evaluate("model.set('points', { X: [0, 1, 1, 0], y: [0, 1] })")
     page.wait_for_function("sent.at(-1).points?.y.length === 2")
     assert page.evaluate("sent.at(-1).keep") is True
+    assert page.evaluate("sent.at(-1).look") is True  # what another view may have begun
 
 
 def test_a_value_that_the_kernel_puts_back_is_explained(open_widget, page):

@@ -48,15 +48,18 @@ class Job(ABC):
         self, message: dict, members: list[Experiment], points: Split | None
     ) -> bool:
         """Answer one more question, if it is the same; return whether it is."""
-        both = self.training.points, points
-        ours, theirs = ((p.X.tolist(), p.y.tolist()) if p else None for p in both)
-        same = members == self.training.experiments and ours == theirs
-        if not (same and self.is_asked_again(message)):
+        if not (self.trains(members, points) and self.is_asked_again(message)):
             return False
         self.ids.append(message["id"])
         self.paused = False
         self.face(message)
         return True
+
+    def trains(self, members: list[Experiment], points: Split | None) -> bool:
+        """Return whether its members and their own points are these."""
+        both = self.training.points, points
+        ours, theirs = ((p.X.tolist(), p.y.tolist()) if p else None for p in both)
+        return members == self.training.experiments and ours == theirs
 
     @abstractmethod
     def is_asked_again(self, message: dict) -> bool:
@@ -115,7 +118,6 @@ class RunJob(Job):
     def __init__(self, message: dict, training: Training, fresh: bool, former: Any):
         super().__init__(message, training)
         training.curves, self.fresh = message.get("scores", True), fresh
-        self.keep = message.get("keep", False)
         self.rows = [[] for _ in training.experiments] if fresh else former.untold()
         self.face(message)
         if former:
@@ -129,12 +131,8 @@ class RunJob(Job):
         self.inputs, self.knows_points = None, False
 
     def is_asked_again(self, message: dict) -> bool:
-        """A view that opens looks on; two views that follow each other go on once."""
-        if message.get("look"):
-            return True
-        if message.get("keep"):
-            return self.keep and not self.training.done
-        return self.fresh
+        """A view that opens, or follows another, looks on."""
+        return bool(message.get("look")) or (self.fresh and not message.get("keep"))
 
     def hear(self, kind: str, id: str) -> None:
         super().hear(kind, id)

@@ -29,6 +29,7 @@ from utils.experiment import Experiment
 from utils.lab.jobs import Job, RunJob, SweepJob
 
 YIELD = 0.002  # seconds, for the thread that sends what was told
+RECENT = 20  # questions that a view still knows, as in web/lab/lab.js
 KINDS = {"run": RunJob, "sweep": SweepJob}  # the more urgent first
 
 
@@ -138,6 +139,8 @@ class KernelEngine:
             if former.begun:
                 self._publish(former)
             return
+        # Who looks at these members still does when they begin again, or go on.
+        watchers = former.ids if former and former.trains(members, points) else []
         if former is None:
             training, fresh = Training(members, self._device, points=points), True
         else:
@@ -145,7 +148,8 @@ class KernelEngine:
             fresh = not (keep and training.go_on(members, points))
             if fresh:
                 training.start(members, points)
-        self._jobs[kind] = KINDS[kind](message, training, fresh, former)
+        job = self._jobs[kind] = KINDS[kind](message, training, fresh, former)
+        job.ids = [*watchers, *job.ids][-RECENT:]
 
     def _advance(self, job):
         job.train()

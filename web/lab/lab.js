@@ -224,20 +224,20 @@ export class Lab {
     return this.sweep.mark(this.controls.settings);
   }
 
-  move(points) {
+  move(points, look) {
     this.points = points;
-    this.moved();
+    this.moved(look);
   }
 
-  // Settings from outside: the address, a trait, a cell of the map
-  put(settings, points = this.points) {
+  // Settings from outside: the address, a cell of the map; to look at is what another view may have begun
+  put(settings, points = this.points, look = false) {
     this.controls.settings = settings;
-    this.move(points);
+    this.move(points, look);
   }
 
-  moved() {
+  moved(look = false) {
     this.said = [];
-    this.ask(this.controls.keep.checked); // first, for a kernel has it sooner
+    this.ask(this.controls.keep.checked, look); // first, for a kernel has it sooner
     this.note();
   }
 
@@ -307,7 +307,7 @@ export class Lab {
 
   // Questions
 
-  ask(keep) {
+  ask(keep, look = false) {
     const { spec, points } = this, { settings } = this.controls;
     this.experiment = apply(spec.experiment, settings);
     this.formula.innerHTML = formula(this.experiment);
@@ -328,7 +328,7 @@ export class Lab {
     this.trainer = this.engine;
     this.called();
     this.enter("training");
-    this.engine.run({ ...question, keep: keep && same });
+    this.engine.run({ ...question, keep: keep && same, look });
     if (this.hidden) this.trainer.pause(this.asked.id);
     return undefined;
   }
@@ -360,6 +360,8 @@ export class Lab {
     const again = fresh && told.some((member) => this.records.last[member] >= epochs[0]); // a worker has died
     if (again || this.records.epochs.length > MOST_EPOCHS) this.records.clear();
     this.records.take(frame);
+    const { state } = this.root.dataset;
+    if (state === "done" && this.shown === this.asked && !this.records.over) this.enter("training"); // by another view
     if (frame.views) {
       const told = Object.entries(frame.views).filter(([, values]) => values);
       this.seen = { ...this.seen, ...Object.fromEntries(told) };

@@ -96,7 +96,7 @@ function render({ model, el }) {
     lab.controls.keep.checked = model.get("keep");
     if (lab.engineAt !== model.get("engine") && spare) lab.switch(model.get("engine"));
     if (!differs(now, lab.controls.settings) && !differs(points, lab.points)) return;
-    lab.put(now, points);
+    lab.put(now, points, true);
     const message = model.get("message");
     if (message.startsWith(REFUSED)) lab.said.push(message);
   };

@@ -28,9 +28,9 @@ export class KernelEngine {
     this.send({ type: "hello" });
   }
 
-  // A view that opens shows what the kernel has, though it went on from other settings.
+  // A view that opens, or follows another, shows what the kernel has, though it went on from other settings.
   run(job) {
-    this.ask({ ...job, type: "run", look: !this.looked });
+    this.ask({ ...job, type: "run", look: job.look || !this.looked });
     this.looked = true;
   }
 
