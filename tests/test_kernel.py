@@ -449,7 +449,7 @@ def test_who_watches_a_run_is_told_of_what_follows_it(front, keep):
     front.settle()
     front.ask("c", BASE, keep=keep)
     front.settle()
-    message, arrays = front.last("a")
+    message, _ = front.last("a")
     assert message["ids"] == ["a", "b", "c"] and message["over"]
     assert front.last("b")[0]["epochs"][-1] == (18 if keep else 6)
     front.ask("d", BASE.replace(l2=0.1), keep=True)
