@@ -105,7 +105,7 @@ COUNT = "jupyterapp.shell.currentWidget.content.widgets.length"
 FIRST_CELL = (
     "jupyterapp.shell.currentWidget.content.widgets[0].model.sharedModel.source"
 )
-# A kernel counts as busy 700 ms after it was asked again: here only where that is the subject.
+# A kernel counts as busy 700 ms after it was asked again: here only if `impatient`.
 PATIENT = """(() => {
   const soon = window.setTimeout;
   window.setTimeout = (act, ms, ...rest) =>
