@@ -7,7 +7,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: lab book test execute bench lint lock gpu-test mutants clean browser
+.PHONY: lab book test execute audit bench lint lock gpu-test mutants clean browser
 .DELETE_ON_ERROR:
 
 # JupyterLab's news and update checks call other hosts: off.
@@ -36,6 +36,12 @@ lint: .venv/ready web/vendor/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	npm run --silent lint
+
+# Does what the chapters say hold on other draws (AUDIT=n; 0: the book's own), and in
+# runs AUDIT_LENGTH times as long? Stored outputs stay as they are.
+audit: .venv/ready web/build/ready
+	AUDIT=$(or $(AUDIT),1) AUDIT_LENGTH=$(or $(AUDIT_LENGTH),1) \
+	  $(BIN)/python -m utils.book.audit $(CHAPTERS)
 
 # Sets nothing up: torch, numpy, scikit-learn and pytest are what a GPU machine has.
 gpu-test:

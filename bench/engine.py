@@ -43,14 +43,15 @@ scikit-learn do not, and scikit-learn has neither L1 nor dropout. '% of matmul':
 engine's arithmetic against a large matrix product. JAX takes the threads it likes."""
 
 
-def grid(members, seeds=False, **changes):
-    """Experiments that differ in λ₁, λ₂ and p, all of one seed or each of its own."""
+def grid(members, draws=False, **changes):
+    """Experiments that differ in λ₁, λ₂ and p, all of one draw or each of its own."""
     return [
         WORKED.replace(
             l1=1e-6 * (1 + i % 13),
             l2=1e-5 * (1 + i % 7),
             dropout=0.1 + 0.4 * i / members,
-            seed=i if seeds else 0,
+            seed=i if draws else 0,
+            split=i if draws else None,
             **changes,
         )
         for i in range(members)
@@ -118,9 +119,9 @@ class Jax:
         self.process.wait()
 
 
-def compare(members, dtype, seeds=False, jax=None, rivals=True):
+def compare(members, dtype, draws=False, jax=None, rivals=True):
     """Time one ensemble and its rivals: {measure: middle}."""
-    ensemble = Ensemble(grid(members, seeds, dtype=dtype), "cpu")
+    ensemble = Ensemble(grid(members, draws, dtype=dtype), "cpu")
     work = rivals_of(WORKED.replace(dtype=dtype), rivals)
     matmul, repeat = Matmul(dtype), max(1, 16 // members)
     for warm in (*work.values(), ensemble.run_epoch, matmul.run):
@@ -164,9 +165,21 @@ def measures(times, members, matmul_flop):
 
 
 def per_configuration(dtype, members, jax):
-    """The main table: a row per number of members, and one with a seed for each."""
+    """The main table: a row per number of members, and one with a draw for each."""
     rows = {f"E = {n}": compare(n, dtype, jax=jax) for n in members}
-    return rows | {"E = 64, 64 seeds": compare(64, dtype, seeds=True)}
+    rows |= {"E = 64, 64 draws": compare(64, dtype, draws=True)}
+    rows["E = 64, 64 draws"]["× one draw"] = draws_against_one(dtype)
+    return rows
+
+
+def draws_against_one(dtype):
+    """How fast 64 members of 64 draws train, in terms of 64 of one draw."""
+    one, many = (Ensemble(grid(64, draws, dtype=dtype), "cpu") for draws in (0, 1))
+    found = []
+    for _ in range(2 * ROUNDS):
+        first, second = seconds(one.run_epoch)[1], seconds(many.run_epoch)[1]
+        found.append(first / second)
+    return middle(found[2:])
 
 
 def two_threads():

@@ -204,6 +204,7 @@ LIKELY = {
     "penalize_bias": [True, False],
     "patience": [None, 1],
     "fold": [None, (0, 2), (1, 3)],
+    "split": [None, 0, 5],
     "seed": [0, 5, 2**32 - 1],
     "dtype": ["float32", "float64"],
 }

@@ -202,3 +202,83 @@ def test_own_points_are_those_of_the_data_set_they_stand_for(name):
 def test_bad_own_points_are_named(name, X, y, message):
     with pytest.raises(ValueError, match=message):
         own_points(name, X, y)
+
+
+# Splits
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_a_split_is_another_draw_of_the_same_kind(name):
+    book, other, third = load(name), load(name, 3), load(name, 4)
+    for part in ("pool", "validation", "test"):
+        mine, its = getattr(other, part), getattr(book, part)
+        assert mine.X.shape == its.X.shape and mine.y.dtype == its.y.dtype
+        assert not np.array_equal(mine.X, its.X)
+        assert not np.array_equal(mine.X, getattr(third, part).X)
+    assert (other.classes, other.task) == (book.classes, book.task)
+    assert load(name, 3) is other and load(name, None) is book
+    assert other.pool.X.mean(0) == pytest.approx(book.pool.X.mean(0), abs=0.2)
+    assert other.pool.X.std(0) == pytest.approx(book.pool.X.std(0), abs=0.2)
+    shares = [np.bincount(d.pool.y) / len(d.pool.y) for d in (book, other) if d.classes]
+    assert len(shares) == 0 or shares[0] == pytest.approx(shares[1], abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
+def test_a_split_divides_the_same_points_anew(name):
+    book, other = load(name), load(name, 7)
+    both = []
+    for data in (book, other):
+        sets = (data.pool, data.validation, data.test)
+        X, y = (np.concatenate([getattr(s, part) for s in sets]) for part in "Xy")
+        rows = np.column_stack([X, y])
+        rows = (rows - rows.mean(0)) / np.where(rows.std(0) > 0, rows.std(0), 1)
+        both.append(rows[np.lexsort(rows.round(6).T)])
+    assert both[0] == pytest.approx(both[1], abs=1e-5)
+    if name != "digits":
+        assert other.pool.X.mean(0) == pytest.approx(0, abs=1e-12)
+        assert other.pool.X.std(0) == pytest.approx(1)
+
+
+def test_generated_points_follow_their_rule():
+    ring, wave, moons = (load(name, 5) for name in ("ring", "wave", "moons"))
+    assert np.array_equal(ring.test.y, (ring.test.X**2).sum(1) > 5)
+    noise = wave.pool.y - wave.truth(wave.pool.X)
+    assert noise.std() == pytest.approx(0.4, rel=0.1)
+    assert noise.mean() == pytest.approx(0, abs=0.05)
+    X, y = moons.pool.X, moons.pool.y
+    centre = np.stack([y, y / 2], 1)  # of each half circle, radius 1
+    away = np.hypot(*(X - centre).T)
+    book = load("moons").pool
+    known = np.hypot(*(book.X - np.stack([book.y, book.y / 2], 1)).T)
+    assert away.mean() == pytest.approx(known.mean(), abs=0.03)
+    assert away.std() == pytest.approx(known.std(), abs=0.03)
+    upper = ((X - centre)[:, 1] > 0)[y == 0].mean()
+    assert upper == pytest.approx(((X - centre)[:, 1] < 0)[y == 1].mean(), abs=0.05)
+    assert upper > 0.75
+
+
+def test_training_and_validation_points_are_those_of_the_split():
+    e = BASE.replace(data="diabetes", n_train=50, split=2)
+    data = load("diabetes", 2)
+    assert validation_set(e) is data.validation
+    rows = {tuple(x) for x in data.pool.X}
+    assert all(tuple(x) in rows for x in training_set(e).X)
+    whole = training_set(e.replace(n_train=None))
+    assert np.array_equal(whole.X, data.pool.X)
+
+
+def test_members_of_many_splits_train_as_alone():
+    base = Experiment(data="digits", n_train=60, hidden=(8,), epochs=3, dropout=0.3)
+    members = [*base.draws(3), base, base.replace(split=1), *base.draws(2, first=7)]
+    for run, e in zip(fit(members), members, strict=True):
+        alone = fit(e)[0]
+        for metric, values in run.history.items():
+            assert values == pytest.approx(alone.history[metric], rel=1e-12)
+
+
+def test_draws_are_seed_and_split():
+    e = Experiment(l2=0.1)
+    assert e.draws(2, first=5) == [e.replace(seed=k, split=k) for k in (5, 6)]
+    for wrong in ({"n": 0}, {"n": 1.5}, {"n": 1, "first": -1}):
+        with pytest.raises(ValueError, match="must be"):
+            e.draws(**wrong)

@@ -56,6 +56,7 @@ KINDS = {
     "regression": ({"data": "diabetes"}, {"label_noise": 0.5}),
     "two classes": ({"data": "moons"}, {"seed": 5}),
     "folds": ({"fold": (0, 7)}, {"lr": 0.05}),
+    "splits": ({"split": 1}, {"split": 2}),
 }
 # The host would have to wait for the device, or hand it something.
 WAITS = (

@@ -159,8 +159,8 @@ def notebook(page, address, folder, request):
         open_notebook(page, address, name)
 
     yield open_it
-    # Not later: where a comm opens while the last one closes, JupyterLab 4.6 deletes the
-    # subshell that it has given the new one.
+    # Not later: where a comm opens while the last one closes, JupyterLab 4.6 takes the
+    # subshell away that it has given the new one.
     if any(lonely):
         page.evaluate(f"void {SESSION}?.shutdown()")
     else:

@@ -31,6 +31,12 @@ def list_pages(entry):
 
 PAGES = list_pages(yaml.safe_load((ROOT / "_toc.yml").read_text()))
 every_page = pytest.mark.parametrize("name", PAGES)
+# From disk, where more is forbidden; over http one page.
+everywhere = pytest.mark.parametrize(
+    "base, name",
+    [*(("file", name) for name in PAGES), ("http", "book/overview")],
+    indirect=["base"],
+)
 
 
 @pytest.fixture(params=["http", "file"])
@@ -89,7 +95,7 @@ def color_of(canvas):
     return canvas.locator(TEXT).first.evaluate("e => getComputedStyle(e).fill")
 
 
-@every_page
+@everywhere
 def test_figures_are_drawn_and_described(page, base, name):
     canvases = read(page, f"{base}/{name}.html")
     assert len(canvases) == stored(name, FIGURE)
@@ -98,7 +104,7 @@ def test_figures_are_drawn_and_described(page, base, name):
         assert canvas.locator("svg :is(.trace, .hm, .contour)").count() > 0
 
 
-@every_page
+@everywhere
 def test_mathematics_is_typeset(page, base, name):
     page.goto(f"{base}/{name}.html")
     for formula in page.locator(".math").all():
@@ -106,7 +112,7 @@ def test_mathematics_is_typeset(page, base, name):
     expect(page.locator("mjx-merror")).to_have_count(0)
 
 
-@every_page
+@everywhere
 def test_every_lab_trains_and_lands_on_the_books_curve(page, base, name):
     page.goto(f"{base}/{name}.html")
     labs = page.locator("div.lab").all()

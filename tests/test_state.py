@@ -34,6 +34,7 @@ KNOBS = {
     "weight_decay": 0.1,
     "patience": 1,
     "fold": (1, 7),
+    "split": 3,
     "seed": 5,
 }
 SHAPES = {

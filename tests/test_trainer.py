@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from tests.test_engine import KNOBS as ENGINE_KNOBS
 from utils import Augment, Experiment, fit
 from utils.book.page_data import pack
-from utils.data import own_points
+from utils.data import load, own_points
 from utils.engine.ensemble import Ensemble, structure
 from utils.experiment import DATA
 
@@ -48,6 +48,7 @@ BASES = {
 KNOBS = ENGINE_KNOBS | {
     "selu": {"activation": "selu", "dropout": 0.3},
     "seed": {"seed": 4_000_000_000},
+    "split": {"split": 4_000_000_000},
     "patience": {"patience": 2, "epochs": 30, "lr": 0.05},
 }
 
@@ -353,7 +354,7 @@ FIELDS = {
     "epochs": ({}, 5), "batch_size": ({}, 9), "l1": ({}, 1e-3),
     "l1_method": ({"l1": 0.01}, "subgradient"), "l2": ({}, 0.01),
     "weight_decay": ({}, 0.1), "penalize_bias": ({"l2": 0.1}, True),
-    "patience": ({"lr": 0.3, "epochs": 12}, 1), "seed": ({}, 7),
+    "patience": ({"lr": 0.3, "epochs": 12}, 1), "seed": ({}, 7), "split": ({}, 7),
 }  # fmt: skip
 NOT_HERE = {"channels", "dropout_channels", "fold", "dtype"}  # PyTorch's alone
 SMALL = Experiment(n_train=50, hidden=(9, 7), epochs=4, batch_size=16)
@@ -361,6 +362,26 @@ PAIRS = {
     field: (SMALL.replace(**also), SMALL.replace(**also | {field: value}))
     for field, (also, value) in FIELDS.items()
 }
+SETS = """return given.map((e) => {
+  const { pool, validation } = make(e).data;
+  return [pool, validation].map(({ X, y }) => [Array.from(X), Array.from(y)]);
+});"""
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_a_split_is_the_same_as_in_python(script, name):
+    """One after the other, more than are kept, and the first once more."""
+    splits = [None, 0, 2**32 - 1, *range(1, 65), 0]
+    given = [{**sent(SMALL), "data": name, "split": split} for split in splits]
+    found = script(SETS, given, [name])
+    for split, sets in zip([*splits[:3], 0], [*found[:3], found[-1]], strict=True):
+        data = load(name, split)
+        for one, (X, y) in zip((data.pool, data.validation), sets, strict=True):
+            assert pytest.approx(one.X.ravel(), rel=0, abs=1e-12) == X
+            assert y == pytest.approx(one.y, rel=0, abs=1e-12)
+    assert found[0] != found[1] != found[2]
+
+
 AGAIN = """return given.map(([old, e]) => {
   const one = make(old);
   const before = run(one);

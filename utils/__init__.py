@@ -8,7 +8,12 @@ from utils.engine.training import train
 from utils.experiment import Augment, Experiment
 from utils.sweep import Sweep, sweep  # at once, so that the name is not the package
 
-_LAZY = {"Lab": "utils.lab", "plots": "utils.plots", "search": "utils.sweep.search"}
+_LAZY = {
+    "Lab": "utils.lab",
+    "compare": "utils.book.effects",
+    "plots": "utils.plots",
+    "search": "utils.sweep.search",
+}
 
 __all__ = [
     "Augment",
@@ -17,6 +22,7 @@ __all__ = [
     "Runs",
     "Sweep",
     "claim",
+    "compare",
     "fit",
     "plots",
     "search",

@@ -1,8 +1,9 @@
 """The book's data sets, each with a training pool, a validation and a test set.
 
-The three sets never change. A seed chooses which `n_train` points of the pool are
-used and which of their labels are replaced; validation and test labels stay true. In
-cross-validation a part of those points, noisy labels and all, is the validation set.
+The three sets are the book's own, or those of a split: drawn anew. A seed chooses
+which `n_train` points of the pool are used and which of their labels are replaced;
+validation and test labels stay true. In cross-validation a part of those points, noisy
+labels and all, is the validation set.
 A task is "binary", "multiclass" or "regression"; in regression `y` holds targets.
 """
 
@@ -19,6 +20,7 @@ from utils.arguments import fail, show
 from utils.experiment import DATA_SIZE, IMAGES, Experiment
 from utils.random import Purpose
 
+AUDITED = 2**32 - 1  # the split that is the book's own in an audit
 HELD_OUT = {
     "ring": (1000, 1000),
     "moons": (1000, 1000),
@@ -119,6 +121,44 @@ def _shuffled(source, n):
     return X[order], y[order]
 
 
+# Synthetic points of a split, by numbers that the page draws too (web/trainer/data.js)
+
+
+def _ring_anew(split, n):
+    X = 4 * _draw_points(split, n) - 2
+    return X, X[:, 0] ** 2 + X[:, 1] ** 2 > 5
+
+
+def _moons_anew(split, n):
+    u, noise = _draw_points(split, n), 0.3 * _draw_noise(split, n)
+    angle, y = np.pi * u[:, 0], u[:, 1] >= 0.5
+    side = 1 - 2 * y  # the second half circle is turned round, and moved
+    X = np.stack([side * np.cos(angle) + y, side * np.sin(angle) + y / 2], 1)
+    return X + noise, y
+
+
+def _wave_anew(split, n):
+    X = 6 * _draw_points(split, n)[:, :1] - 3
+    return X, _sine(X) + 0.4 * _draw_noise(split, n)[:, 0]
+
+
+def _draw_points(split, n):
+    return random.uniforms(split, Purpose.POINT, [0], 0, n, 2)[0].numpy()
+
+
+def _draw_noise(split, n):
+    return random.normals(split, Purpose.POINT_NOISE, [0], 0, n, 2)[0].numpy()
+
+
+def _divided_anew(name, split):
+    """All points of a real data set, in another order."""
+    data = _load(name, None)
+    sets = data.pool, data.validation, data.test
+    X, y = (np.concatenate([getattr(one, part) for one in sets]) for part in "Xy")
+    order = random.permutations(split, Purpose.SPLIT, [0], len(y))[0].numpy()
+    return X[order], y[order]
+
+
 def _standardised(values, n):
     """Scale so that the first n rows have mean 0 and standard deviation 1."""
     return (values - values[:n].mean(0)) / values[:n].std(0)
@@ -132,24 +172,39 @@ _MAKERS = {
     "diabetes": _diabetes,
     "wave": _wave,
 }
+ANEW = {"ring": _ring_anew, "moons": _moons_anew, "wave": _wave_anew}
 _TABLES = ("breast_cancer", "diabetes")  # standardised by their pool
 _REGRESSION = ("diabetes", "wave")
 _TRUTH = {"wave": _sine}
 
 
-@lru_cache
-def load(name: str) -> Data:
+def load(name: str, split: int | None = None) -> Data:
     """Return the data set called name.
 
     The features of tables ('breast_cancer', 'diabetes') are standardised by the mean
     and the standard deviation of the pool; so are their targets, in regression.
 
-    Raises: ValueError for a name that is not one of `experiment.DATA`.
+    Args:
+        name: one of `experiment.DATA`.
+        split: None, or the number of a draw, as in Experiment.
+    Raises: ValueError for another name.
     """
     if name not in _MAKERS:
         raise ValueError(f"data = {show(name)}: must be one of {tuple(_MAKERS)}")
+    if split is None and random.AUDIT:
+        split = AUDITED
+    return _load(name, split)
+
+
+@lru_cache(256)  # some experiments on each of many draws
+def _load(name, split):
     sizes = (DATA_SIZE[name], *HELD_OUT[name])
-    X, y = _MAKERS[name](sum(sizes))
+    if split is None:
+        X, y = _MAKERS[name](sum(sizes))
+    elif name in ANEW:
+        X, y = ANEW[name](split, sum(sizes))
+    else:
+        X, y = _divided_anew(name, split)
     if name in _TABLES:
         X = _standardised(X, sizes[0])
     if name in _REGRESSION:
@@ -216,7 +271,7 @@ def training_set(experiment: Experiment) -> Split:
 def validation_set(experiment: Experiment) -> Split:
     """Return the data set's validation points, or those of `experiment.fold`."""
     if experiment.fold is None:
-        return load(experiment.data).validation
+        return load(experiment.data, experiment.split).validation
     points, part = _chosen(experiment), _held_out(experiment)
     return Split(points.X[part], points.y[part], points.task)
 
@@ -230,7 +285,7 @@ def _held_out(experiment):
 
 def _chosen(experiment):
     """The n_train points, y noisy where it says so."""
-    data, n = load(experiment.data), experiment.n_train
+    data, n = load(experiment.data, experiment.split), experiment.n_train
     size = len(data.pool.y)
     order, chance, value = _drawn(experiment.seed, size)
     chosen = order[:n] if n < size else np.arange(size)

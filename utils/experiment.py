@@ -94,6 +94,9 @@ class Experiment:
     or in front of each layer's batch norm and activation. dropconnect is the chance
     that a weight is dropped for a step. init_scale multiplies the initial parameters.
 
+    split = k generates a synthetic data set anew, by its own rule, and divides a real
+    one into pool, validation and test set anew; None is the book's fixed data.
+
     fold = (k, K) is one round of cross-validation: the n_train points are divided at
     random into K parts, and the run trains without part k and is validated on it.
 
@@ -130,6 +133,7 @@ class Experiment:
     penalize_bias: bool = False
     patience: int | None = None
     fold: tuple[int, int] | None = None
+    split: int | None = None
     seed: int = 0
     dtype: str = "float64"
 
@@ -181,6 +185,17 @@ class Experiment:
         combinations = itertools.product(*values)
         return [self.replace(**dict(zip(axes, c, strict=True))) for c in combinations]
 
+    def draws(self, n: int, first: int = 0) -> list["Experiment"]:
+        """Return it on n draws: other data, label noise, initial weights and batches.
+
+        Args:
+            n: how many, 1 to 10,000.
+            first: draw k has seed = split = k, for k = first … first + n − 1.
+        Raises: ValueError naming n or first.
+        """
+        n, first = whole("n", n, 1, 10_000), whole("first", first, 0, 2**31)
+        return [self.replace(seed=k, split=k) for k in range(first, first + n)]
+
     def to_json(self) -> str:
         """Return the experiment as one JSON object, keys in field order."""
         return json.dumps(dataclasses.asdict(self))
@@ -225,6 +240,10 @@ def _widths(field, value):
 
 def _seed(field, value):
     return whole(field, value, 0, 2**32 - 1)
+
+
+def _split(field, value):
+    return None if value is None else _seed(field, value)
 
 
 def _patience(field, value):
@@ -284,6 +303,7 @@ _CHECKS = {
     "penalize_bias": flag,
     "patience": _patience,
     "fold": _fold,
+    "split": _split,
     "seed": _seed,
     "dtype": lambda f, v: choice(f, v, DTYPES),
 }

@@ -11,10 +11,15 @@ a new block, so that a block never spans two rows.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from enum import IntEnum
 
 import torch
+
+# The audit (utils/book/audit.py) asks whether what the book says holds on other draws:
+# then every address leads to other numbers. 0: the book's own.
+AUDIT = int(os.environ.get("AUDIT") or 0)
 
 
 class Purpose(IntEnum):
@@ -33,6 +38,9 @@ class Purpose(IntEnum):
     AUGMENT = 11
     DROPCONNECT = 12
     FOLD = 13
+    SPLIT = 14
+    POINT = 15
+    POINT_NOISE = 16
 
 
 def _shift(v):
@@ -52,6 +60,11 @@ def pcg4d(
         if not last:
             x, y, z, w = (v ^ _shift(v) for v in (x, y, z, w))
     return torch.broadcast_tensors(x, y, z, w)
+
+
+def redrawn(seed: int) -> int:
+    """Return the seed in [0, 2³²) that an audit takes in place of this one."""
+    return (seed + AUDIT * 0x9E3779B1) % 2**32
 
 
 def _int32(value):
@@ -80,7 +93,7 @@ def bits(
     """
     if not isinstance(seed, int):
         seeds = torch.tensor(
-            [_int32(s) for s in seed], dtype=torch.int32, device=device
+            [_int32(redrawn(s)) for s in seed], dtype=torch.int32, device=device
         )
         return _bits(seeds, purpose, steps, layer, rows, width)
     return bits([seed], purpose, steps, layer, rows, width, device)[0]

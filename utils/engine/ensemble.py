@@ -369,28 +369,31 @@ class Ensemble:
         return self._tensor([float(v) for v in self._all(field)]).view(-1, 1)
 
     def _load_data(self):
-        """Hold one training set per seed and fold, one set of labels per member."""
-        key = [(e.seed, e.fold, e.label_noise) for e in self.experiments]
+        """Hold one training set per source, one set of labels per member.
+
+        A source is what the points and their order depend on: seed, split and fold.
+        """
+        key = [((e.seed, e.split, e.fold), e.label_noise) for e in self.experiments]
         if (key, self.points) == getattr(self, "_loaded", None):
             return
         self._loaded = key, self.points
-        own = [(seed, fold) for seed, fold, _ in key]
-        sources = sorted(set(own))
-        self.seeds = [seed for seed, _ in sources]
+        own = [source for source, _ in key]
+        sources = list(dict.fromkeys(own))
+        self.seeds = [seed for seed, _, _ in sources]
         self._orders, self._ordered = None, 0  # epochs from _ordered on
         members = [sources.index(source) for source in own]
         member_seed = torch.tensor(members, device=self.device)
         self.member_seed = self._keep("member_seed", member_seed)
         one_each = dict(zip(key, self.experiments, strict=True))
         sets = {k: self.points or training_set(e) for k, e in one_each.items()}
-        X = {(seed, fold): data.X for (seed, fold, _), data in sets.items()}
+        X = {source: data.X for (source, _), data in sets.items()}
         self.X = self._tensor(np.stack([X[source] for source in sources]))
         self.y = self._labels(np.stack([sets[k].y for k in key]))
-        if self.first.fold is None:  # one set for all
-            key = key[:1]
-        held = dict(zip(key, map(validation_set, self.experiments), strict=False))
-        self.X_val = self._tensor(np.stack([held[k].X for k in key]))
-        self.y_val = self._labels(np.stack([held[k].y for k in key]))
+        held = list(map(validation_set, self.experiments))
+        if all(one is held[0] for one in held):  # one set for all
+            held = held[:1]
+        self.X_val = self._tensor(np.stack([one.X for one in held]))
+        self.y_val = self._labels(np.stack([one.y for one in held]))
 
     def _labels(self, y):
         if self.data.task == "regression":
@@ -398,9 +401,11 @@ class Ensemble:
         return torch.tensor(y, device=self.device)
 
     def _by_member(self, per_seed):
-        """Turn [seeds, …] into [members, …]; a seed counts once per fold."""
+        """Turn [seeds, …] into [members, …]; a seed counts once per split and fold."""
         if len(self.seeds) == 1:
             return per_seed.expand(len(self.experiments), *per_seed.shape[1:])
+        if len(self.seeds) == len(self.experiments):  # in the same order
+            return per_seed
         return per_seed[self.member_seed]
 
     def _per_seed(self, draw, *address):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.data import Split, load, training_set
+from utils.data import Split, training_set, validation_set
 from utils.engine.ensemble import Ensemble
 from utils.engine.runs import Run
 from utils.engine.training import Training
@@ -196,7 +196,7 @@ class RunJob(Job):
             X = np.stack(grid, axis=-1).reshape(-1, len(grid))
             found["points"] = np.stack([run.predict(X) for run in watched])
         if n := wanted["validation"]:
-            held = [load(run.experiment.data).validation.X[:n] for run in watched]
+            held = [validation_set(run.experiment).X[:n] for run in watched]
             pairs = zip(watched, held, strict=True)
             found["validation"] = np.stack([run.predict(X) for run, X in pairs])
         if wanted["weights"]:

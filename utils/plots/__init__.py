@@ -17,7 +17,7 @@ from utils.plots.labels import (
     verdict,
 )
 from utils.plots.landscape import geometry
-from utils.plots.methods import points
+from utils.plots.methods import effects, points
 from utils.plots.pictures import images
 from utils.plots.series import curves, lines, sweep
 from utils.plots.style import (
@@ -43,6 +43,7 @@ __all__ = [
     "BookRenderer",
     "count_zeros",
     "curves",
+    "effects",
     "geometry",
     "heatmap",
     "histogram",

@@ -1,5 +1,6 @@
-"""Methods compared: a row for each, a dot for each seed."""
+"""Methods compared: a row for each, a dot for each seed or draw."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -44,6 +45,35 @@ def points(
     fig.update_yaxes(autorange="reversed", showgrid=False)
     if baseline is not None:
         _mark_baseline(fig, groups.mean(), baseline)
+    return fig
+
+
+def effects(
+    rows: Sequence[Any],
+    text: str,
+    *,
+    description: str,
+    title: str | None = None,
+) -> go.Figure:
+    """A row per effect: each draw a small dot, their mean a diamond, ± 2 errors.
+
+    Args:
+        rows: Effects, as `compare` returns them.
+        text: title of the axis.
+        description, title: as for `curves`.
+    Returns: go.Figure.
+    Raises: ValueError if the description is missing.
+    """
+    fig = figure(description, title, height=110 + 36 * len(rows))
+    for row in rows:
+        _add_dots(fig, row.differences, row.name, _SEED)
+        _add_dots(fig, [row.mean], row.name, _MEAN)
+        (error,) = numbers([2 * row.se])
+        fig.data[-1].error_x = {"array": [error], "color": PALETTE[0], "width": 6}
+    add_key(fig, "marker", {"one draw": _SEED, "mean ± 2 standard errors": _MEAN})
+    fig.update_xaxes(title_text=text)
+    fig.update_yaxes(autorange="reversed", showgrid=False)
+    fig.add_vline(x=0, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
     return fig
 
 

@@ -14,7 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils import random
 from utils.arguments import SHOWN, show
+from utils.engine import training
 from utils.sweep.plan import COLUMNS, check_count
 from utils.sweep.results import nothing
 
@@ -73,7 +75,8 @@ def code() -> str:
 
 def fingerprint(kind: str) -> str:
     """Return the hash under which results of this code and kind of device are kept."""
-    return hashlib.sha256(f"{code()} {kind}".encode()).hexdigest()
+    drawn = random.AUDIT, training.LENGTH
+    return hashlib.sha256(f"{code()} {kind} {drawn}".encode()).hexdigest()
 
 
 def default_folder() -> Path:

@@ -21,7 +21,9 @@ export function apply(base, settings) {
   return e;
 }
 
-const draws = (e, seeds) => Array.from({ length: seeds }, (_, k) => ({ ...e, seed: e.seed + k }));
+// Draw k of a lab; where there is a split, it goes with the seed.
+const draw = (e, k) => ({ ...e, seed: e.seed + k, split: (e.split ?? null) === null ? null : e.seed + k });
+const draws = (e, seeds) => Array.from({ length: seeds }, (_, k) => draw(e, k));
 
 const on = (e, points) => (points ? { ...e, n_train: points.y.length } : e);
 
@@ -54,9 +56,9 @@ export function jobs(spec, settings, points) {
   const all = cells(spec), [xs, ys = [0]] = Object.values(spec.over), columns = xs.length;
   const level = (k) => Math.max(rank(k % columns), ys.length > 1 ? rank(Math.floor(k / columns)) : 0);
   const order = all.map((_, k) => k).sort((a, b) => level(a) - level(b) || a - b);
-  return Array.from({ length: sweepSeeds(spec) }, (_, draw) => order.map((cell) => {
+  return Array.from({ length: sweepSeeds(spec) }, (_, k) => order.map((cell) => {
     const e = on(apply(spec.experiment, { ...settings, ...all[cell] }), points);
-    return { cell, draw, experiment: { ...e, seed: e.seed + draw } };
+    return { cell, draw: k, experiment: draw(e, k) };
   })).flat();
 }
 

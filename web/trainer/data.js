@@ -1,19 +1,98 @@
-// Data sets as the build wrote them (utils/book/page_data.py), and the training set that an
-// experiment takes from them: utils/data.py's training_set.
-import { PURPOSE, permutation, uniforms } from "./random.js";
+// Data sets as the build wrote them (utils/book/page_data.py), their splits, and the training set
+// that an experiment takes from them: utils/data.py's load and training_set.
+import { PURPOSE, permutation, toNormals, uniforms } from "./random.js";
 
-// packed: {task, classes, image, pool: {X, y}, validation: {X, y}}; a matrix is
-// {shape, base64} of little-endian float64, or of bytes to be divided by `scale`.
+const SPLITS = 64; // that are kept of a data set
+const STANDARDISED = { breast_cancer: ["X"], diabetes: ["X", "y"] }; // by their pool
+
+// packed: {name, task, classes, image, pool: {X, y}, validation: {X, y}}, of real data `test` too; a
+// matrix is {shape, base64} of little-endian float64, or of bytes to be divided by `scale`.
 export function unpack(packed) {
   const set = ({ X, y }) => ({ X: numbers(X), y: numbers(y), n: X.shape[0] });
-  const { task, classes, image } = packed;
+  const { name, task, classes, image } = packed;
   return {
-    task, classes, image,
+    name, task, classes, image,
     features: packed.pool.X.shape[1],
     outputs: task === "multiclass" ? classes : 1,
     pool: set(packed.pool),
     validation: set(packed.validation),
+    test: packed.test && set(packed.test),
+    splits: new Map(),
   };
+}
+
+// The data set on another split: generated, or divided, anew. null is the book's own.
+export function onSplit(data, split) {
+  if (split === null || split === undefined) return data;
+  const { name, pool, validation, features, splits } = data, n = pool.n + validation.n;
+  if (!splits.has(split)) {
+    if (splits.size === SPLITS) splits.delete(splits.keys().next().value);
+    const all = ANEW[name]?.(split, n) ?? dividedAnew(data, split);
+    for (const part of STANDARDISED[name] ?? []) standardise(all[part], part === "X" ? features : 1, pool.n);
+    const part = (from, to) => ({
+      X: all.X.subarray(from * features, to * features), y: all.y.subarray(from, to), n: to - from,
+    });
+    splits.set(split, { ...data, pool: part(0, pool.n), validation: part(pool.n, n) });
+  }
+  return splits.get(split);
+}
+
+const ANEW = {
+  ring(split, n) {
+    const X = points(split, n).map((u) => 4 * u - 2);
+    return { X, y: rows(n, (i) => Number(X[2 * i] * X[2 * i] + X[2 * i + 1] * X[2 * i + 1] > 5)) };
+  },
+  moons(split, n) {
+    const u = points(split, n), z = noise(split, n), y = rows(n, (i) => Number(u[2 * i + 1] >= 0.5));
+    const X = new Float64Array(2 * n);
+    for (let i = 0; i < n; i++) {
+      const angle = Math.PI * u[2 * i], side = 1 - 2 * y[i];
+      X[2 * i] = side * Math.cos(angle) + y[i] + 0.3 * z[2 * i];
+      X[2 * i + 1] = side * Math.sin(angle) + y[i] / 2 + 0.3 * z[2 * i + 1];
+    }
+    return { X, y };
+  },
+  wave(split, n) {
+    const u = points(split, n), z = noise(split, n), X = rows(n, (i) => 6 * u[2 * i] - 3);
+    return { X, y: rows(n, (i) => Math.sin(1.5 * X[i]) + 0.4 * z[2 * i]) };
+  },
+};
+
+const rows = (n, value) => Float64Array.from({ length: n }, (_, i) => value(i));
+
+// Two numbers for each point; its row of four begins a block of its own.
+function points(split, n, purpose = PURPOSE.POINT) {
+  const drawn = uniforms(split, purpose, 0, 0, 4 * n);
+  return drawn.filter((_, k) => k % 4 < 2);
+}
+
+function noise(split, n) {
+  const z = points(split, n, PURPOSE.POINT_NOISE);
+  toNormals(z);
+  return z;
+}
+
+function dividedAnew({ pool, validation, test, features }, split) {
+  const sets = [pool, validation, test], total = sets.reduce((sum, { n }) => sum + n, 0);
+  const order = permutation(split, PURPOSE.SPLIT, 0, total);
+  const whole = (part) => {
+    const all = new Float64Array(sets.reduce((sum, set) => sum + set[part].length, 0));
+    sets.reduce((at, set) => (all.set(set[part], at), at + set[part].length), 0);
+    return all;
+  };
+  const from = whole("X"), labels = whole("y"), X = new Float64Array(from.length);
+  order.forEach((k, i) => X.set(from.subarray(k * features, (k + 1) * features), i * features));
+  return { X, y: Float64Array.from(order, (k) => labels[k]) };
+}
+
+// Scale so that the first n rows have mean 0 and standard deviation 1, in place
+function standardise(values, columns, n) {
+  for (let c = 0; c < columns; c++) {
+    let mean = 0, square = 0;
+    for (let i = 0; i < n; i++) mean += values[i * columns + c] / n;
+    for (let i = 0; i < n; i++) square += (values[i * columns + c] - mean) ** 2 / n;
+    for (let k = c; k < values.length; k += columns) values[k] = (values[k] - mean) / Math.sqrt(square);
+  }
 }
 
 function numbers({ scale, base64 }) {

@@ -42,6 +42,7 @@ const FIELDS = {
   penalize_bias: [oneOf(true, false), "true or false"],
   patience: [(v) => v === null || whole(1, 100000)(v), "null or a whole number ≥ 1"],
   seed: [whole(0, 2 ** 32 - 1), "a whole number in [0, 2³²)"],
+  split: [(v) => v == null || whole(0, 2 ** 32 - 1)(v), "null or a whole number in [0, 2³²)"],
   fold: [(v) => v == null, "null: cross-validation runs in JupyterLab"],
 };
 

@@ -25,7 +25,7 @@ const unlike = ([first, ...others]) => STRUCTURE.find(
 
 // Whether an experiment uses only what the kernels know
 export const fitsGpu = (e) =>
-  !e.batch_norm && e.dropout_at !== "before_norm"
+  !e.batch_norm && (e.split ?? null) === null && e.dropout_at !== "before_norm"
   && !["dropconnect", "input_noise", "weight_noise", "activation_noise"].some((f) => e[f])
   && !Object.values(e.augment ?? {}).some(Boolean);
 

@@ -4,6 +4,7 @@
 export const PURPOSE = {
   SUBSET: 1, LABEL: 2, LABEL_VALUE: 3, WEIGHT: 4, BIAS: 5, ORDER: 6, DROPOUT: 7,
   INPUT_NOISE: 8, WEIGHT_NOISE: 9, ACTIVATION_NOISE: 10, AUGMENT: 11, DROPCONNECT: 12,
+  SPLIT: 14, POINT: 15, POINT_NOISE: 16,
 };
 
 export const tag = (purpose, layer) => ((purpose << 16) + layer) | 0;

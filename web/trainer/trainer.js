@@ -1,5 +1,5 @@
 // Trains one network in the page: utils/engine for one member.
-import { trainingSet } from "./data.js";
+import { onSplit, trainingSet } from "./data.js";
 import { Draws } from "./draws.js";
 import { check, checkData, checkMemory, checkPoints } from "./experiment.js";
 import { Network, memoryNeeded, pad } from "./network.js";
@@ -16,28 +16,28 @@ const alike = (fields, a, b) => fields.every((f) => JSON.stringify(a[f]) === JSO
 export const sameStructure = (a, b) => alike(STRUCTURE, a, b) && !a.augment === !b.augment;
 
 export class Trainer {
-  e; data; points;
+  e; source; data; points;
 
-  // experiment: as Experiment.to_json writes it; data: what unpack returned; points:
+  // experiment: as Experiment.to_json writes it; source: what unpack returned; points:
   // {X: Float64Array [n · features], y: Float64Array, n} to train on in place of data's.
   // Throws RangeError for a field out of range or a network too large for a page.
-  constructor(engine, experiment, data, points = null) {
+  constructor(engine, experiment, source, points = null) {
     this.engine = engine;
-    this.set(experiment, points, data);
+    this.set(experiment, points, source);
     this.reset();
   }
 
   // New settings, of every field. Weights, moments and epoch stay, unless memory is laid
   // out anew: then `reset` is due.
-  set(experiment, points = null, data = this.data) {
-    const old = this.e, e = fitted(experiment, points, data);
-    const laid = old && data === this.data && alike(SHAPE, old, e);
+  set(experiment, points = null, source = this.source) {
+    const old = this.e, e = fitted(experiment, points, source), data = onSplit(source, e.split);
+    const laid = old && source === this.source && alike(SHAPE, old, e);
     if (!laid) this.lay(e, data);
-    const same = laid && !this.points && alike(["seed", "label_noise"], old, e);
+    const same = laid && !this.points && data === this.data && alike(["seed", "label_noise"], old, e);
     if (points) this.train = points === this.points ? this.train : { ...points, clean: points.y };
     else if (!same) this.train = trainingSet(e, data);
     this.steps = Math.ceil(e.n_train / e.batch_size);
-    Object.assign(this, { e, data, points });
+    Object.assign(this, { e, source, data, points });
   }
 
   // A network in the memory at hand, as far as that reaches
