@@ -3,6 +3,7 @@ import pytest
 from tests.notebooks import BOOK, CHAPTERS
 from utils import claim
 from utils.book.claims import claims_page, read_claims, read_ledger
+from utils.book.effects import Effect
 
 
 def test_a_claim_that_holds_prints_one_line(capsys):
@@ -16,6 +17,15 @@ def test_condition_and_source_are_printed(capsys):
     claim("wd-3", "the weights differ", 0.2, (0.1, 0.3), **more)
     out = capsys.readouterr().out
     assert out.endswith("expected 0.1 … 0.3; only for SGD; L&H 2019\n")
+
+
+def test_an_effect_is_judged_by_its_mean_and_tells_its_error_and_draws(capsys):
+    effect = Effect("L2", "none", "val_loss", (-0.4, 0.1, -0.3, 0.0, -0.1))
+    claim("ov-2", "L2 lowers the loss", effect, (None, -0.1))
+    told = "measured -0.14 ± 0.093, lower on 3 of 5 draws, expected ≤ -0.1\n"
+    assert capsys.readouterr().out == f"[ov-2] holds: L2 lowers the loss: {told}"
+    with pytest.raises(AssertionError, match="contradicted"):
+        claim("ov-2", "L2 lowers the loss", effect, (None, -0.2))
 
 
 @pytest.mark.parametrize(

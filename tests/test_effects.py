@@ -27,6 +27,8 @@ def test_an_effect_says_mean_error_median_and_signs():
     assert effect.ratio == pytest.approx(effect.mean / effect.se)
     found = (effect.median, effect.lower, effect.higher, effect.n)
     assert found == (-0.1, 3, 1, 5)
+    assert Effect("L2", "none", "gap", (0.0, 0.0)).ratio == 0
+    assert Effect("L2", "none", "gap", (-1.0, -1.0)).ratio == -math.inf
     assert str(effect) == "-0.14 ± 0.093, lower on 3 of 5 draws"
 
 

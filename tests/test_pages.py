@@ -96,17 +96,12 @@ def color_of(canvas):
 
 
 @everywhere
-def test_figures_are_drawn_and_described(page, base, name):
+def test_figures_are_drawn_and_described_and_formulas_set(page, base, name):
     canvases = read(page, f"{base}/{name}.html")
     assert len(canvases) == stored(name, FIGURE)
     for canvas in canvases:
         assert canvas.get_attribute("aria-label").strip()
         assert canvas.locator("svg :is(.trace, .hm, .contour)").count() > 0
-
-
-@everywhere
-def test_mathematics_is_typeset(page, base, name):
-    page.goto(f"{base}/{name}.html")
     for formula in page.locator(".math").all():
         expect(formula.locator("mjx-container").first).to_be_attached()
     expect(page.locator("mjx-merror")).to_have_count(0)
@@ -148,7 +143,7 @@ def test_a_slider_of_the_book_trains(page, name, width):
 
 
 @every_page
-def test_figures_follow_the_theme(page, base_url, name):
+def test_figures_follow_the_theme_and_a_phone_scrolls_down_only(page, base_url, name):
     page.emulate_media(color_scheme="light")
     canvases = read(page, f"{base_url}/{name}.html")
     light = [color_of(canvas) for canvas in canvases]
@@ -158,11 +153,6 @@ def test_figures_follow_the_theme(page, base_url, name):
     for canvas, before in zip(canvases, light, strict=True):
         text = canvas.locator(TEXT).first
         expect(text).not_to_have_css("fill", before)
-
-
-@every_page
-def test_phone_scrolls_down_only(page, base_url, name):
-    canvases = read(page, f"{base_url}/{name}.html")
     page.set_viewport_size(PHONE)
     for canvas in canvases:
         handle = canvas.locator("svg").first.element_handle()
@@ -171,12 +161,11 @@ def test_phone_scrolls_down_only(page, base_url, name):
         )
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"]
+    assert_claims_wrap(page, name)
 
 
-@every_page
-def test_claims_wrap_within_their_box(page, base_url, name):
-    page.set_viewport_size(PHONE)
-    page.goto(f"{base_url}/{name}.html")
+def assert_claims_wrap(page, name):
+    """Within their box, on a phone."""
     claims = page.locator(".cell_output pre .claim")
     printed = (ROOT / f"{name}.ipynb").exists()
     assert bool(claims.count()) == printed

@@ -76,7 +76,7 @@ DRIVE = """async ([steps, packed, { workers: count, draw, most }]) => {
     cells: (cells) => note(name, "cells", cells),
     error: (error) => note(name, "error", error),
   }));
-  const met = ({ lab: name, id, type, epoch, done, over, views }) => {
+  const met = ({ lab: name, id, type, epoch, done, over, views, from }) => {
     const mine = (a) => a.lab === name && a.id === id && (!type || a.type === type);
     const own = answers.filter(mine);
     const status = {};
@@ -86,6 +86,7 @@ DRIVE = """async ([steps, packed, { workers: count, draw, most }]) => {
     if (own.some((a) => a.type === "error")) return true;
     if (epoch) return own.some((a) => a.epochs?.some((e) => e >= epoch));
     if (done) return own.some((a) => a.done >= done);
+    if (from) return own.some((a) => answers.indexOf(a) >= from);
     if (views) return own.some((a) => a.views);
     if (over === "cells") return own.some((a) => a.type === "cells" && a.over);
     if (over) return Object.keys(status).length === over
@@ -109,6 +110,7 @@ DRIVE = """async ([steps, packed, { workers: count, draw, most }]) => {
   for (const step of steps) {
     if (step.ms !== undefined) await rest(step.ms);
     else if (step.until) await until(step.until);
+    else if (step.more) await until({ ...step.more, from: answers.length });
     else if (step.kill !== undefined) kill(step.kill);
     else if (step.mark) answers.push({ type: "mark", mark: step.mark });
     else lab(step.lab)[step.do](step.with);
@@ -165,6 +167,10 @@ def do(what, id, lab="A"):
 
 def until(id, lab="A", **what):
     return {"until": {"lab": lab, "id": id} | what}
+
+
+def until_more(id, lab="A"):
+    return {"more": {"lab": lab, "id": id}}
 
 
 # Answers
@@ -515,7 +521,8 @@ def test_a_paused_run_shows_what_it_is(drive):
     """Views are made every 300 ms, and when there is time to look."""
     watch = WATCH | {"grid": AXES, "members": [2, 0]}
     answers = drive(run("w", FIVE), until("w", over=5), run("a", LONG, watch=watch),
-                    {"ms": 400}, do("pause", "a"), {"ms": 200}, clock=0.1)  # fmt: skip
+                    until("a", epoch=1), do("pause", "a"), until("a", views=True),
+                    clock=0.1)  # fmt: skip
     last = own(answers, "a", "frame")[-1]
     assert len(last["views"]["points"]) == 24
     assert not last["over"]
@@ -849,7 +856,7 @@ def test_labs_take_turns(drive):
     """A short run beside a long one; neither waits for the other's end."""
     answers = drive(run("a", LONG), until("a", epoch=5), run("b", FIVE, lab="B"),
                     until("b", lab="B", over=5), {"mark": "end"},
-                    {"ms": 50}, workers=1)  # fmt: skip
+                    until_more("a"), workers=1)  # fmt: skip
     frames = own(answers, "a", "frame")
     assert not any(f["over"] for f in frames)
     end = next(k for k, a in enumerate(answers) if a["type"] == "mark")

@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from utils.book.effects import Effect
+
 MORE = "; "
 REPORT = "AUDIT_REPORT"  # the file to which an audit has claims written
 VERDICTS = ("holds", "holds if", "corrected")
@@ -15,7 +17,7 @@ VERDICTS = ("holds", "holds if", "corrected")
 def claim(
     id: str,
     statement: str,
-    measured: float,
+    measured: float | Effect,
     expected: tuple[float | None, float | None],
     *,
     verdict: str = "holds",
@@ -27,7 +29,7 @@ def claim(
     Args:
         id: entry of book/ledger.toml, such as 'ov-1'.
         statement: what the book says, in one short sentence.
-        measured: a number.
+        measured: a number, or the Effect whose mean it is.
         expected: (low, high), both included; None leaves a side open.
         verdict: what the measurement says of the sources' claim: 'holds',
             'holds if' (with condition) or 'corrected' (with condition or source).
@@ -48,9 +50,11 @@ def claim(
     )
     if MORE in statement:
         raise ValueError(f"statement = {statement!r}: must be without {MORE!r}")
-    line = f"[{id}] {verdict}: {statement}: measured {measured:.4g}, expected "
+    value = measured.mean if isinstance(measured, Effect) else float(measured)
+    shown = measured if isinstance(measured, Effect) else f"{value:.4g}"
+    line = f"[{id}] {verdict}: {statement}: measured {shown}, expected "
     line += _interval(*expected)
-    holds = low <= float(measured) <= high
+    holds = low <= value <= high
     if report := os.environ.get(REPORT):
         with open(report, "a", encoding="utf-8") as file:
             file.write(json.dumps({"line": line, "holds": holds}) + "\n")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize_scalar
 
 from utils.arguments import choice, fail, show
 from utils.data import load, validation_set
@@ -84,6 +83,8 @@ class Effect:
     @property
     def ratio(self) -> float:
         """Mean over standard error, Student's t; 0/0 is 0."""
+        if not self.mean:
+            return 0.0
         return self.mean / self.se if self.se else math.copysign(math.inf, self.mean)
 
     def __str__(self) -> str:
@@ -215,6 +216,8 @@ def value_of(run: Run, metric: str, at: str = "kept") -> float:
 
 def _calibrated(run, at):
     """The loss after one temperature; its weights are those of the kept epoch."""
+    from scipy.optimize import minimize_scalar
+
     last = len(run.history["val_loss"])
     if at not in ("kept", "last") or (at == "last" and run.epoch != last):
         fail("at", at, f"'kept' for calibrated_loss of a run that keeps {run.epoch}")
