@@ -21,6 +21,21 @@ def empty_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """The experiments that sweeps train in this process."""
+    from utils.sweep import work
+
+    members, train_rows = [], work.train_rows
+
+    def count(ensemble, *options):
+        members.extend(ensemble)
+        return train_rows(ensemble, *options)
+
+    monkeypatch.setattr(work, "train_rows", count)
+    return members
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args):
     """The system's Chromium, else the one that Playwright installed."""

@@ -17,7 +17,7 @@ import pytest
 from tests.test_imports import own
 from utils import Experiment, sweep
 from utils.engine import optimizer
-from utils.sweep import cache, prune, work
+from utils.sweep import cache, prune
 from utils.sweep.cache import FILE, Cache
 from utils.sweep.plan import COLUMNS
 
@@ -30,19 +30,6 @@ same = pd.testing.assert_frame_equal
 def run(folder):
     """A small sweep in this process."""
     return sweep(BASE, SPACE, cache=folder, workers=1).frame
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """The experiments that are trained in this process."""
-    members, train_rows = [], work.train_rows
-
-    def count(ensemble, *options):
-        members.extend(ensemble)
-        return train_rows(ensemble, *options)
-
-    monkeypatch.setattr(work, "train_rows", count)
-    return members
 
 
 @pytest.fixture

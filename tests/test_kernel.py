@@ -403,8 +403,10 @@ def test_joining_a_paused_run_resumes_it(front):
     front.say("pause", "a")
     front.settle()
     count = len(front.told)
+    paused = max(front.rows("a"))
     front.ask("b", LONG)
     front.wait_for(lambda: len(front.told) > count + 2)
+    assert max(front.rows("b")) > paused
 
 
 def test_a_stopped_run_that_is_asked_for_again_goes_on(front):

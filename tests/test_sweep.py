@@ -8,26 +8,13 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from utils import Experiment, fit, sweep
 from utils.mimetypes import FIGURE
-from utils.sweep import live, stream, work
+from utils.sweep import live, stream
 from utils.sweep.plan import COLUMNS, Plan
 
 BASE = Experiment(n_train=40, hidden=(8,), epochs=3)
 SPACE = {"l2": [0.0, 1e-3, 1e-2], "hidden": [(8,), (4, 4)]}
 MAP_SPACE = {"l2": np.linspace(0, 0.1, 9), "lr": [1e-3, 1e-2, 1e-1]}
 same = pd.testing.assert_frame_equal
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """The experiments that are trained in this process."""
-    members, train_rows = [], work.train_rows
-
-    def count(ensemble, *options):
-        members.extend(ensemble)
-        return train_rows(ensemble, *options)
-
-    monkeypatch.setattr(work, "train_rows", count)
-    return members
 
 
 def run(folder=None, space=SPACE, **options):

@@ -22,11 +22,10 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-from nbclient import NotebookClient
 
 from utils import random
 from utils.book.claims import REPORT
-from utils.book.execute import BOOK, chapters
+from utils.book.execute import BOOK, chapters, client
 
 REPORTS = BOOK.parent / "_build"
 AT_ONCE = 2  # chapters
@@ -84,14 +83,8 @@ def examine(path: Path) -> Found:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "claims"
         report.touch()
-        NotebookClient(
-            notebook,
-            timeout=SECONDS,
-            kernel_name="python3",
-            resources={"metadata": {"path": str(path.parent)}},
-            allow_errors=True,
-            extra_arguments=["--log-level=ERROR"],
-        ).execute(env=os.environ | {REPORT: str(report)})
+        runner = client(notebook, path.parent, timeout=SECONDS, allow_errors=True)
+        runner.execute(env=os.environ | {REPORT: str(report)})
         claims = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
     failed = [claim["line"] for claim in claims if not claim["holds"]]
     seconds = time.perf_counter() - start

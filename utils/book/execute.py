@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -29,20 +30,29 @@ def execute(path: Path) -> float:
     """
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
-    resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(
+    client(notebook, path.parent, timeout=600).execute()
+    clean(notebook)
+    nbformat.write(notebook, path)
+    return time.perf_counter() - start
+
+
+def client(
+    notebook: nbformat.NotebookNode, folder: Path, **options: Any
+) -> NotebookClient:
+    """Return what runs a notebook in a folder, on a kernel that complains little.
+
+    Args: options: of NotebookClient.
+    """
+    return NotebookClient(
         notebook,
-        timeout=600,
         kernel_name="python3",
-        resources=resources,
+        resources={"metadata": {"path": str(folder)}},
         coalesce_streams=True,
         store_widget_state=False,
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],
-    ).execute()
-    clean(notebook)
-    nbformat.write(notebook, path)
-    return time.perf_counter() - start
+        **options,
+    )
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:

@@ -60,11 +60,11 @@ def plain(points: dict, data: str) -> dict:
 
 def _draws(experiment, points, seeds):
     n_train = experiment.n_train if points is None else len(points["y"])
-    return [draw(experiment, k, n_train) for k in range(seeds)]
+    return [_draw(experiment, k, n_train) for k in range(seeds)]
 
 
-def draw(experiment: Experiment, k: int, n_train: int) -> Experiment:
-    """Return a lab's draw k; where there is a split, it goes with the seed."""
+def _draw(experiment, k, n_train):
+    """A lab's draw k; where there is a split, it goes with the seed."""
     seed = experiment.seed + k
     split = None if experiment.split is None else seed
     return experiment.replace(n_train=n_train, seed=seed, split=split)
